@@ -1,0 +1,5 @@
+"""Curricula: live choice of tasks (`sample`, `update`), saved with the run."""
+
+from .uniform import Uniform
+
+__all__ = ["Uniform"]
