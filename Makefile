@@ -1,0 +1,43 @@
+# One command each; `make` alone lists them.
+PYTHON ?= python3
+PY := .venv/bin/python
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test test-all lint format wheel clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+setup: .venv/.stamp ## create .venv and install selfevo with its development tools (nothing to do: returns at once)
+
+# The CPU build of torch comes first, so that no other package pulls a build this machine cannot use.
+# Packages that are there already are kept: a second setup, and one without a network, change nothing.
+.venv/.stamp: pyproject.toml
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -c "import torch" 2>/dev/null || $(PY) -m pip install -q torch==2.13.0
+	@if $(PY) scripts/satisfied.py dev 2>/dev/null; then $(PY) -m pip install -q --no-build-isolation --no-deps -e .; \
+	else $(PY) -m pip install -q -e '.[dev]'; fi
+	@touch $@
+
+quickstart: setup ## train the bundled tiny policy on this machine and watch pass@1 rise
+	@.venv/bin/selfevo run experiment=quickstart
+
+test: setup ## run the tests (fast ones)
+	@$(PY) -m pytest -q -m "not slow"
+
+test-all: setup ## run every test, slow ones too
+	@$(PY) -m pytest -q
+
+lint: setup ## ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+format: setup ## let ruff sort imports and fix what it can
+	@$(PY) -m ruff check --fix .
+
+wheel: setup ## build the wheel into dist/
+	@$(PY) -m build --wheel --no-isolation
+
+clean: ## remove build products and caches (runs and .venv stay)
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
