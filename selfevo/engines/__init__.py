@@ -1,0 +1,6 @@
+"""Engines: generate and score tokens for a policy. Constructing one imports no torch."""
+
+from .native import Native
+from .scripted import Scripted
+
+__all__ = ["Native", "Scripted"]

@@ -1,0 +1,174 @@
+"""Where policies come from: the schema of the `model` config group. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from .codec import PLAIN, ByteCodec, ChatCodec
+from .errors import UserError, nearest
+from .policies import LivePolicy
+from .records import Version
+
+BUNDLED = {name: Path(__file__).parent / "assets" / name for name in ("tiny",)}
+
+
+class Lora:
+    """Low-rank adapters: W + (alpha / rank) B A, with A [rank, in] and B [out, rank] trained and W frozen (Hu et al. 2021, eq. 3)."""
+
+    def __init__(
+        self,
+        rank: int = 16,
+        alpha: float = 32.0,
+        targets: str | Sequence[str] = "all-linear",
+        dropout: float = 0.0,
+    ):
+        """`targets`: names of the layers that get an adapter, or "all-linear" (all but the output layer)."""
+        if rank < 1:
+            raise UserError(f"lora.rank must be at least 1, got {rank}")
+        if not 0.0 <= dropout < 1.0:
+            raise UserError(f"lora.dropout must be in [0, 1), got {dropout}")
+        self.rank, self.alpha, self.dropout = rank, alpha, dropout
+        self.targets = targets if isinstance(targets, str) else list(targets)
+
+    def wrap(self, model: Any, seed: int = 0) -> Any:
+        """The model with fresh adapters (B = 0, so it computes what it did before); A is drawn from `seed`."""
+        import torch
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(
+            task_type="CAUSAL_LM", r=self.rank, lora_alpha=self.alpha, target_modules=self.targets, lora_dropout=self.dropout
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                return get_peft_model(model, config)
+            except ValueError as error:
+                raise UserError(f"lora.targets: {str(error).splitlines()[0]}") from error
+
+
+class Pretrained:
+    """A causal language model of transformers from a folder, the Hugging Face Hub, or the package ("tiny").
+
+    Padding: a tokenizer without a pad token pads with its end token. That is safe here because every mask in selfevo comes from
+    lengths, never from comparing ids; a tokenizer that has neither is refused.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+        device: str = "auto",
+        revision: str | None = None,
+        chat_template: str | None = None,
+        max_length: int | None = None,
+        attn: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa",
+        lora: Lora | None = None,
+    ):
+        """
+        path: folder, hub id, or "tiny" for the bundled policy.
+        dtype: "auto" is the dtype of the checkpoint.
+        device: "auto" is cuda where there is one, else cpu; or a torch device such as "cuda:1".
+        chat_template: a Jinja text that replaces the tokenizer's, or "plain" (contents a line each, for base models).
+        max_length: longest context plus reply in tokens; default what the model's positions allow.
+        attn: attention kernels of transformers.
+        """
+        if dtype not in ("auto", "float32", "bfloat16"):
+            raise UserError(f"model.dtype '{dtype}' is not known{nearest(dtype, ('auto', 'float32', 'bfloat16'))}")
+        if max_length is not None and max_length < 2:
+            raise UserError(f"model.max_length must be at least 2, got {max_length}")
+        self.path, self.dtype, self.device, self.revision = path, dtype, device, revision
+        self.chat_template, self.max_length, self.attn, self.lora = chat_template, max_length, attn, lora
+
+    def load(self, name: str) -> LivePolicy:
+        """A live policy at version 000000. Raises UserError in one line when the model cannot be had or used."""
+        source = self._source()
+        tokenizer = self._tokenizer(source)
+        model = self._model(source)
+        limit = self._limit(model)
+        ends = _ids(model.generation_config.eos_token_id)
+        if self.lora is not None:
+            model = self.lora.wrap(model)
+        return LivePolicy(
+            name=name, model=model, tokenizer=tokenizer, codec=ChatCodec(tokenizer, limit, ends), version=Version(name, "000000"), source=self.path
+        )
+
+    def _source(self) -> str:
+        name = self.path.removeprefix("selfevo:")
+        if name in BUNDLED and not Path(self.path).is_dir():
+            if not (BUNDLED[name] / "config.json").exists():
+                raise UserError(f"model '{self.path}': the bundled policy is missing from this installation")
+            return str(BUNDLED[name])
+        if Path(self.path).is_dir():
+            return self.path
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.path) or self.path.startswith("."):
+            raise UserError(f"model '{self.path}': no such folder, and not a hub id (owner/name){nearest(self.path, BUNDLED)}")
+        return self.path
+
+    def _unavailable(self, error: Exception) -> UserError:
+        text = " ".join(str(error).split())
+        cause = re.split(r"(?<=[a-z])\. ", text)[0][:160] or type(error).__name__
+        return UserError(f"model '{self.path}': cannot be loaded here (no such model, no network, or no access); model=tiny needs no download. [{cause}]")
+
+    def _tokenizer(self, source: str) -> Any:
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, revision=self.revision)
+        except (OSError, ValueError, KeyError) as error:
+            raise self._unavailable(error) from error
+        if self.chat_template is not None:
+            tokenizer.chat_template = PLAIN if self.chat_template == "plain" else self.chat_template
+        if tokenizer.pad_token_id is None:
+            if tokenizer.eos_token_id is None:
+                raise UserError(f"model '{self.path}': its tokenizer has neither a pad token nor an end token")
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    def _model(self, source: str) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        dtype: Any = self.dtype if self.dtype == "auto" else getattr(torch, self.dtype)
+        try:
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source, revision=self.revision, dtype=dtype, attn_implementation=self.attn, output_loading_info=True
+            )
+        except (OSError, ValueError, ImportError) as error:
+            raise self._unavailable(error) from error
+        if info["missing_keys"]:
+            raise UserError(f"model '{self.path}': the checkpoint lacks {len(info['missing_keys'])} tensors ({sorted(info['missing_keys'])[0]}, ...)")
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        return model.to(device)
+
+    def _limit(self, model: Any) -> int:
+        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        if self.max_length is None:
+            if positions is None:
+                raise UserError(f"model '{self.path}': its config states no longest context; set max_length")
+            return int(positions)
+        if positions is not None and self.max_length > positions:
+            raise UserError(f"model '{self.path}': max_length {self.max_length} is beyond its {positions} positions")
+        return self.max_length
+
+
+class Scripted:
+    """A policy without weights, for `engines.Scripted`: replies come from a file and nothing can be trained."""
+
+    def __init__(self, limit: int = 1 << 20):
+        """`limit`: longest context plus reply in bytes."""
+        self.limit = limit
+
+    def load(self, name: str) -> LivePolicy:
+        """A frozen policy with a byte codec; imports no torch."""
+        return LivePolicy(
+            name=name, model=None, tokenizer=None, codec=ByteCodec(self.limit), version=Version(name, "000000"), frozen=True, source="scripted"
+        )
+
+
+def _ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, int) else tuple(value)

@@ -1,0 +1,220 @@
+"""Policies at run time: named weights with their tokenizer, codec, heads and averages. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import StoreError, UserError
+from .protocols import Codec
+from .records import Version
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MARK = "policy.json"
+
+
+@dataclass
+class LivePolicy:
+    """A policy in memory.
+
+    `model` is a causal language model of transformers, possibly wrapped by peft, or None where the replies come from a file
+    (`models.Scripted`). `heads` are extra modules ("value"), saved with the policy; `averages` are running averages of the
+    weights ("ema"), which belong to the learner's state and are not. `source` is what it was loaded from.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    codec: Codec
+    version: Version
+    heads: dict[str, nn.Module] = field(default_factory=dict)
+    averages: dict[str, nn.Module] = field(default_factory=dict)
+    frozen: bool = False
+    source: str = ""
+
+    def save(self, dir: str | Path) -> None:
+        """Write the Hugging Face format (config, safetensors, tokenizer) and `heads/<name>.safetensors`.
+
+        With a LoRA adapter only the adapter is written, in peft's format, whose config names the base it belongs to;
+        `merge(dir)` writes a whole model instead. Equal weights give equal bytes.
+        """
+        path = Path(dir)
+        path.mkdir(parents=True, exist_ok=True)
+        if self.model is None:
+            (path / MARK).write_text(json.dumps({"source": self.source, "weights": None}) + "\n")
+            return
+        self.model.save_pretrained(path)
+        self.tokenizer.save_pretrained(path)
+        self._save_heads(path)
+
+    def merge(self, dir: str | Path) -> None:
+        """Write the whole model with the adapter folded in (the same as `save` where there is none)."""
+        if not is_adapted(self.model):
+            return self.save(dir)
+        merged = copy.deepcopy(self.model).merge_and_unload()
+        replace(self, model=merged, heads=self.heads).save(dir)
+
+    def reload(self, dir: str | Path) -> None:
+        """Copy saved weights into this policy's tensors, which stay the same objects (optimizers and engines hold them).
+
+        Heads saved there replace those here; a linear head that is not here yet is built. Raises StoreError where the folder
+        holds no policy, or one of another shape.
+        """
+        path = Path(dir)
+        if self.model is None:
+            if not (path / MARK).exists():
+                raise StoreError(f"{path}: holds no scripted policy (expected {MARK})")
+            return
+        if not path.is_dir():
+            raise StoreError(f"{path}: no saved policy here")
+        if is_adapted(self.model):
+            self._reload_adapter(path)
+        else:
+            self._reload_model(path)
+        self._reload_heads(path)
+
+    def fork(self, name: str | None = None) -> LivePolicy:
+        """A private trainable copy of weights and heads. Base weights under an adapter are shared, since nothing trains them."""
+        return replace(
+            self,
+            name=name or self.name,
+            model=copy_model(self.model),
+            heads={k: copy.deepcopy(v) for k, v in self.heads.items()},
+            averages={},
+            frozen=False,
+        )
+
+    def clone_frozen(self) -> LivePolicy:
+        """A copy that no optimizer may touch: no gradients, evaluation mode."""
+        twin = self.fork()
+        for module in (twin.model, *twin.heads.values()):
+            if module is not None:
+                module.eval()
+                if not is_adapted(module):
+                    module.requires_grad_(False)
+                else:
+                    for tensor in _own(module):
+                        tensor.requires_grad_(False)
+        twin.frozen = True
+        return twin
+
+    def _save_heads(self, path: Path) -> None:
+        from safetensors.torch import save_file
+
+        for name, head in sorted(self.heads.items()):
+            (path / "heads").mkdir(exist_ok=True)
+            save_file({k: v.detach().contiguous() for k, v in head.state_dict().items()}, path / "heads" / f"{name}.safetensors")
+
+    def _reload_heads(self, path: Path) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        for file in sorted((path / "heads").glob("*.safetensors")):
+            state = load_file(file)
+            head = self.heads.get(file.stem)
+            if head is None:
+                if "weight" not in state or set(state) > {"weight", "bias"}:
+                    raise StoreError(f"{file}: head '{file.stem}' is not linear and not here yet, so it cannot be rebuilt")
+                rows, columns = state["weight"].shape
+                like = next(self.model.parameters())
+                head = torch.nn.Linear(columns, rows, bias="bias" in state, device=like.device, dtype=state["weight"].dtype)
+                self.heads[file.stem] = head
+            _copy_into(head, state, str(file))
+
+    def _reload_model(self, path: Path) -> None:
+        try:
+            saved = type(self.model).from_pretrained(path, dtype=self.model.dtype)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise StoreError(f"{path}: {_line(error)}") from error
+        _copy_into(self.model, saved.state_dict(), str(path))
+
+    def _reload_adapter(self, path: Path) -> None:
+        from peft import get_peft_model_state_dict
+        from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
+
+        try:
+            state = load_peft_weights(str(path), device="cpu")
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: {_line(error)}") from error
+        if set(state) != set(get_peft_model_state_dict(self.model)):
+            raise StoreError(f"{path}: the saved adapter does not have the layers of this one")
+        set_peft_model_state_dict(self.model, state)
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether peft wraps the model."""
+    return hasattr(model, "peft_config")
+
+
+def copy_model(model: Any) -> Any:
+    """A copy of the weights; under an adapter the base tensors are shared with the original."""
+    if model is None or not is_adapted(model):
+        return copy.deepcopy(model)
+    own = {id(t) for t in _own(model)}
+    shared = {id(t): t for t in model.parameters() if id(t) not in own}
+    return copy.deepcopy(model, shared)
+
+
+def _own(model: Any) -> Iterator[Tensor]:
+    """Tensors of the adapter (peft names them with its prefix; modules trained whole sit in `modules_to_save`)."""
+    for name, tensor in model.named_parameters():
+        if "lora_" in name or "modules_to_save" in name:
+            yield tensor
+
+
+def _copy_into(module: Any, state: dict[str, Tensor], where: str) -> None:
+    import torch
+
+    mine = module.state_dict()
+    wrong = sorted(k for k in mine.keys() | state.keys() if k not in mine or k not in state or mine[k].shape != state[k].shape)
+    if wrong:
+        raise StoreError(f"{where}: does not fit this policy ('{wrong[0]}' and {len(wrong) - 1} more tensors differ in name or shape)")
+    with torch.no_grad():
+        for name, tensor in mine.items():
+            tensor.copy_(state[name])
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def text_model(model: Any) -> Any:
+    """The causal language model under an adapter, or the model itself."""
+    return model.get_base_model() if is_adapted(model) else model
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode inside, the former mode after."""
+    was = model.training
+    if was:
+        model.eval()
+    try:
+        yield
+    finally:
+        if was:
+            model.train()
+
+
+def logits_at(model: Any, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
+    """Logits [N, V] at N chosen positions of a batch: the output layer never sees the others, so memory is N x V, not B x T x V.
+
+    `rows` and `columns` [N] index the batch and the position; `inputs` go to the model. Whatever the model does to its logits
+    (soft-capping, scaling) is done, since only the output layer's input is narrowed. Differentiable.
+    """
+    head = text_model(model).get_output_embeddings()
+    if head is None:
+        raise UserError(f"the model {type(model).__name__} has no output layer: a causal language model is needed")
+    hook = head.register_forward_pre_hook(lambda _, args: (args[0][rows, columns][None],))
+    try:
+        return model(**inputs).logits[0]
+    finally:
+        hook.remove()
