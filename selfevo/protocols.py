@@ -205,6 +205,10 @@ class Dialogue(Protocol):
     def turns(self) -> tuple[Turn, ...]:
         """So far."""
 
+    @property
+    def room(self) -> int:
+        """Tokens the conversation can still take before the policy's limit."""
+
     async def reply(self, *key: object, **sampling: Any) -> Turn:
         """The policy speaks; `sampling` overrides the role's settings; `key` names the draw within the episode."""
 

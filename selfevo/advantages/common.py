@@ -1,0 +1,69 @@
+"""Rewards of samples, gathered so that a trajectory counts once however many samples were made of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import UserError, nearest
+from ..protocols import RunCtx
+from ..records import Row, Sample
+
+Over = Literal["samples", "rows"]
+"""Which rows make up a statistic: those that samples were built from, or every row that has the reward."""
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """`rewards` and `keys` per sample; `members` maps each key to the rewards of its distinct rows, in row order."""
+
+    rewards: list[float]
+    keys: list[Key]
+    members: Mapping[Key, list[float]]
+
+
+def reward_of(row: Row, reward: str, ctx: RunCtx) -> float:
+    """The named reward. Raises UserError where the row has none: builders drop such rows when told the same name."""
+    value = row.reward(reward)
+    if value is None:
+        raise UserError(
+            f"advantage '{ctx.name}': trajectory {row.trajectory.id} has no reward '{reward}'{nearest(reward, row.score.rewards)}; "
+            f"set reward: {reward} on the sample builder to drop such rows"
+        )
+    return value
+
+
+def key_of(row: Row, by: Sequence[str], ctx: RunCtx) -> Key:
+    """The row's values of the named keys. Raises UserError for a key the row does not have."""
+    try:
+        return row.key(*by)
+    except KeyError as error:
+        known = {"task", "role", "episode", "group", "category", *row.trajectory.keys}
+        raise UserError(f"advantage '{ctx.name}': rows have no key '{error.args[0]}'{nearest(error.args[0], known)}") from None
+
+
+def gather(samples: Sequence[Sample], rows: Sequence[Row], reward: str, by: Sequence[str], over: Over, ctx: RunCtx) -> Gathered:
+    """Rewards of `samples`, grouped by the keys `by` (none: one group of all). Raises UserError as `reward_of` and `key_of` do."""
+    counted = sorted({s.row for s in samples}) if over == "samples" else [i for i, r in enumerate(rows) if r.reward(reward) is not None]
+    members: dict[Key, list[float]] = {}
+    for i in counted:
+        members.setdefault(key_of(rows[i], by, ctx), []).append(reward_of(rows[i], reward, ctx))
+    rewards = [reward_of(rows[s.row], reward, ctx) for s in samples]
+    return Gathered(rewards, [key_of(rows[s.row], by, ctx) for s in samples], members)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Correctly rounded mean, the same in whatever order the values come."""
+    return math.fsum(values) / len(values)
+
+
+def deviation(values: Sequence[float], kind: Literal["population", "sample"]) -> float:
+    """Standard deviation over n ("population") or n - 1 ("sample", needs two values). Equal values give exactly 0."""
+    if min(values) == max(values):
+        return 0.0
+    m = mean(values)
+    return math.sqrt(math.fsum((v - m) ** 2 for v in values) / (len(values) - (kind == "sample")))

@@ -1,0 +1,7 @@
+"""Rollout strategies: how one episode unfolds, and the dialogue they are written in."""
+
+from .dialogue import Talk
+from .multi_turn import MultiTurn
+from .single import Single
+
+__all__ = ["MultiTurn", "Single", "Talk"]
