@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Literal
 
 from ..errors import UserError, nearest
-from ..protocols import Part, Sampling, TaskSource
+from ..protocols import Part, TaskSource
 from ..records import Row, Task, groups
 from ..seeds import rng
 from ..verifiers.answers import Extract, answer_of
@@ -94,12 +94,6 @@ class Suite:
         self.temperature, self.top_p, self.top_k, self.max_tokens = temperature, top_p, top_k, max_tokens
         self.correct, self.threshold, self.bootstrap, self.by = correct, threshold, bootstrap, tuple(by)
         self._tasks: tuple[Task, ...] | None = None
-
-    def sampling(self, role: Sampling | None = None) -> Sampling:
-        """The suite's sampling; stop strings, and the reply limit where the suite sets none, are the role's."""
-        role = role or Sampling()
-        limit = role.max_tokens if self.max_tokens is None else self.max_tokens
-        return Sampling(limit, self.temperature, self.top_p, self.top_k, role.stop)
 
     def tasks(self) -> list[Task]:
         """The fixed list, ids all distinct. Raises UserError when the source has fewer than `n` distinct tasks."""

@@ -1,7 +1,22 @@
 """Verifier parts, and `verify`, which applies an ordered mapping of them to rows."""
 
 from .answers import Extract, normalise
+from .countdown import Countdown
+from .drop_uniform import DropUniform
 from .exact import Exact
+from .format import Format
+from .gate import Gate
+from .graded import Graded
+from .length import Length
+from .majority import Majority
+from .math import Math
+from .numeric import Numeric
+from .overlap import Overlap
+from .overlong import Overlong
 from .run import summary, verify
+from .weighted import Weighted
 
-__all__ = ["Exact", "Extract", "normalise", "summary", "verify"]
+__all__ = [
+    "Countdown", "DropUniform", "Exact", "Extract", "Format", "Gate", "Graded", "Length", "Majority", "Math", "Numeric", "Overlap",
+    "Overlong", "Weighted", "normalise", "summary", "verify",
+]  # fmt: skip

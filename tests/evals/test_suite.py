@@ -8,7 +8,6 @@ import pytest
 
 from selfevo.errors import UserError
 from selfevo.evals import Suite
-from selfevo.protocols import Sampling
 from selfevo.records import Row, Task, Trajectory, Turn
 from selfevo.verifiers import Exact
 
@@ -143,12 +142,6 @@ def test_threshold_and_reward_name_decide():
     assert suite(threshold=0.6).metrics(rows)["eval/s/pass@1"] == 0.5
     assert suite(correct="f1", threshold=0.7).metrics(rows)["eval/s/pass@1"] == 0.5
     assert suite(threshold=0.7).metrics(rows)["eval/s/pass@1"] == 0.25
-
-
-def test_sampling_keeps_the_roles_stops_and_limit_unless_set():
-    role = Sampling(max_tokens=33, temperature=0.3, stop=("\n",))
-    assert suite().sampling(role) == Sampling(33, 1.0, 1.0, 0, ("\n",))
-    assert suite(max_tokens=9, temperature=0).sampling(role).max_tokens == 9
 
 
 @pytest.mark.parametrize(
