@@ -1,15 +1,12 @@
-"""What curricula share: distinct draws, the cells of a task source, outcomes read from rows, and their metrics."""
+"""What curricula share: distinct draws, outcomes read from rows, and their metrics."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from ..protocols import RunCtx, TaskSource
+from ..protocols import RunCtx
 from ..records import Row, Task
-
-Cell = tuple[str, float | None]
-"""A category and a difficulty (None where tasks carry none): the unit by which endless sources are steered."""
 
 SHOWN = 24
 """More distinct categories or levels than this are not logged one by one."""
@@ -38,15 +35,6 @@ def distinct(n: int, draw: Callable[[], Task], tries: int = 8) -> list[Task]:
         seen.add(task.id)
         tasks.append(task)
     return tasks
-
-
-def cells_of(tasks: TaskSource) -> tuple[Cell, ...]:
-    """Every (category, level) a source can give: its own `cells` where it has them (not every pair need exist), else all pairs."""
-    own = getattr(tasks, "cells", None)
-    if own is not None:
-        return tuple(own)
-    levels: Sequence[float | None] = tasks.levels or (None,)
-    return tuple((category, level) for category in tasks.categories for level in levels)
 
 
 def outcomes(rows: Iterable[Row], reward: str, correct: float) -> list[tuple[Task, bool]]:

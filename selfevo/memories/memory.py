@@ -23,12 +23,12 @@ class Memory:
     files: texts of the first version "000000", which `base`, `current` and `start` point at.
     """
 
-    def __init__(self, name: str, files: Files = {}):
+    def __init__(self, name: str, files: Files | None = None):
         self.name = name
         self._files: dict[str, dict[str, str]] = {}
         self._versions: dict[str, Version] = {}
         self._aliases: dict[str, str] = {}
-        first = self.add(files, parents=())
+        first = self.add(files or {}, parents=())
         for alias in FIRST_ALIASES:
             self._aliases[alias] = first.id
 
