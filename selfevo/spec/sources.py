@@ -1,0 +1,69 @@
+"""Where configs come from: the packaged tree, folders the user adds, and Hydra's own; loading and listing through one repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from omegaconf import DictConfig
+
+BASE = "config"
+
+
+def configs() -> Path:
+    """The packaged configs: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+class Configs:
+    """The config tree of one call: packaged configs, then `config_dirs`, through Hydra's loader (so its plugins' paths count too)."""
+
+    def __init__(self, config_dirs: Sequence[str] = (), base: str = BASE):
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+        from hydra._internal.utils import create_config_search_path
+        from hydra.core.config_search_path import SearchPathQuery
+        from hydra.core.utils import setup_globals
+
+        setup_globals()
+        search = create_config_search_path(str(configs()))
+        for folder in config_dirs:
+            if not Path(folder).is_dir():
+                raise UserError(f"--config-dir {folder}: no such folder")
+            search.prepend(provider="command-line", path=f"file://{Path(folder).resolve()}", anchor=SearchPathQuery(provider="schema"))
+        self.base = base
+        self.loader: ConfigLoaderImpl = ConfigLoaderImpl(config_search_path=search)
+
+    def repository(self, overrides: Sequence[str]) -> Any:
+        """Hydra's view of all folders, `hydra.searchpath` of the base config and the overrides included."""
+        only = [o for o in overrides if o.lstrip("+").startswith("hydra.searchpath=")]
+        return self.loader._parse_overrides_and_create_caching_repo(self.base, only)[1]
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The composed config, Hydra's own node included. Raises Hydra's errors."""
+        from hydra.types import RunMode
+
+        return self.loader.load_configuration(self.base, list(overrides), run_mode=RunMode.RUN, from_shell=False)
+
+
+def choices(repo: Any, group: str) -> list[str]:
+    """Names of all configs of a group, those in its folders ("tiny/grpo") included."""
+    from hydra.core.object_type import ObjectType
+
+    out = list(repo.get_group_options(group, ObjectType.CONFIG))
+    for folder in repo.get_group_options(group, ObjectType.GROUP):
+        out += [f"{folder}/{name}" for name in choices(repo, f"{group}/{folder}")]
+    return sorted(set(out))
+
+
+def groups(repo: Any) -> list[str]:
+    """Names of the top-level config groups, Hydra's own left out."""
+    from hydra.core.object_type import ObjectType
+
+    return sorted(set(repo.get_group_options("", ObjectType.GROUP)) - {"hydra"})
