@@ -10,6 +10,7 @@ from typing import Literal
 from ..errors import UserError, nearest
 from ..protocols import RunCtx
 from ..records import Row, Sample
+from ..samples.common import key_of
 
 Over = Literal["samples", "rows"]
 """Which rows make up a statistic: those that samples were built from, or every row that has the reward."""
@@ -37,23 +38,18 @@ def reward_of(row: Row, reward: str, ctx: RunCtx) -> float:
     return value
 
 
-def key_of(row: Row, by: Sequence[str], ctx: RunCtx) -> Key:
-    """The row's values of the named keys. Raises UserError for a key the row does not have."""
-    try:
-        return row.key(*by)
-    except KeyError as error:
-        known = {"task", "role", "episode", "group", "category", *row.trajectory.keys}
-        raise UserError(f"advantage '{ctx.name}': rows have no key '{error.args[0]}'{nearest(error.args[0], known)}") from None
-
-
 def gather(samples: Sequence[Sample], rows: Sequence[Row], reward: str, by: Sequence[str], over: Over, ctx: RunCtx) -> Gathered:
     """Rewards of `samples`, grouped by the keys `by` (none: one group of all). Raises UserError as `reward_of` and `key_of` do."""
+    for s in samples:
+        if not 0 <= s.row < len(rows):
+            raise ValueError(f"sample {s.id} names row {s.row} of {len(rows)}")
+    who = f"advantage '{ctx.name}'"
     counted = sorted({s.row for s in samples}) if over == "samples" else [i for i, r in enumerate(rows) if r.reward(reward) is not None]
     members: dict[Key, list[float]] = {}
     for i in counted:
-        members.setdefault(key_of(rows[i], by, ctx), []).append(reward_of(rows[i], reward, ctx))
+        members.setdefault(key_of(rows[i], by, who), []).append(reward_of(rows[i], reward, ctx))
     rewards = [reward_of(rows[s.row], reward, ctx) for s in samples]
-    return Gathered(rewards, [key_of(rows[s.row], by, ctx) for s in samples], members)
+    return Gathered(rewards, [key_of(rows[s.row], by, who) for s in samples], members)
 
 
 def mean(values: Sequence[float]) -> float:

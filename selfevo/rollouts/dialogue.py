@@ -95,7 +95,9 @@ class Talk:
         context = self.context
         room = self._codec.limit - len(context)
         if room < 1:
-            raise EngineError(f"role {self._role}: a context of {len(context)} tokens leaves no room for a reply (limit {self._codec.limit})")
+            raise EngineError(
+                f"role {self._role}: a context of {len(context)} tokens leaves no room for a reply (limit {self._codec.limit})"
+            )
         settings = replace(settings, max_tokens=min(settings.max_tokens, room))
         spoken = sum(t.source == "policy" for t in self._turns)
         done = await self._generate(context, settings, (self._role, *self._lane, spoken, *key))
@@ -174,12 +176,13 @@ class Talk:
         self._append(turn, ids)
 
     def _ended(self) -> bool:
-        """Whether the last turn is the policy's and it drew its end token (a stop string only pauses it)."""
+        """Whether the last ids are a policy turn's that drew its end token: a stop string only pauses a turn, and text without ids has
+        no end token, so that the codec is to write it."""
         last = self._turns[-1] if self._turns else None
-        if last is None or last.source != "policy" or last.finish != "stop":
+        if last is None or last.source != "policy" or last.finish != "stop" or not last.tokens:
             return False
-        ended = getattr(self._codec, "ended", None)  # optional: a codec without end tokens reads every stop as an end
-        return bool(ended(last.tokens)) if ended is not None and last.tokens else True
+        ended = getattr(self._codec, "ended", None)  # optional: without it every stop is read as an end
+        return ended is None or bool(ended(last.tokens))
 
     def _settings(self, changes: Mapping[str, Any]) -> Sampling:
         valid = [f.name for f in fields(Sampling)]

@@ -1,6 +1,10 @@
 """Builders: from scored rows to training samples. They sample nothing and ask no policy."""
 
 from .each_turn import EachTurn
+from .kept import Kept
+from .labelled import Labelled
+from .pairs import Pairs
 from .policy_turns import PolicyTurns
+from .swap_context import SwapContext
 
-__all__ = ["EachTurn", "PolicyTurns"]
+__all__ = ["EachTurn", "Kept", "Labelled", "Pairs", "PolicyTurns", "SwapContext"]

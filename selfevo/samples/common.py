@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..errors import UserError, nearest
 from ..protocols import RunCtx
 from ..records import Row, Step, Turn
 
@@ -27,6 +28,15 @@ def keys_of(row: Row) -> dict[str, str]:
     return {"task": t.task.id, "role": t.role, "episode": t.episode, "group": row.group, "category": t.task.category, **t.keys}
 
 
+def key_of(row: Row, by: Sequence[str], who: str) -> tuple[str, ...]:
+    """The row's values of the named keys. Raises UserError, in the name of `who` asks, for a key the row does not have."""
+    try:
+        return row.key(*by)
+    except KeyError as error:
+        known = {"task", "role", "episode", "group", "category", *row.trajectory.keys}
+        raise UserError(f"{who}: rows have no key '{error.args[0]}'{nearest(error.args[0], known)}") from None
+
+
 def starts(turns: Sequence[Turn]) -> Iterator[tuple[int, Turn]]:
     """Each turn with its position in the concatenation of all turns."""
     at = 0
@@ -41,6 +51,23 @@ def within(spans: Sequence[Step], start: int, end: int) -> tuple[Step, ...]:
     return tuple(s for s in cut if s.end > s.start)
 
 
-def row_temperature(temperature: float) -> float:
-    """The temperature log-probs are taken at: greedy turns (0) are read at 1, as engines report them."""
-    return 1.0 if temperature == 0 else temperature
+def temperature_of(turns: Sequence[Turn], given: float | None, who: str) -> float:
+    """The one temperature a row's log-probs are taken at: `given`, else the turns' own. Greedy turns (0) are read at 1, as engines
+    report them. Raises UserError where the turns disagree."""
+    if given is not None:
+        return given
+    found = {t.temperature or 1.0 for t in turns}
+    if len(found) > 1:
+        raise UserError(f"{who} was sampled at temperatures {sorted(found)}, but one training row has one: use samples.EachTurn")
+    return found.pop()
+
+
+def behaviour(turn: Turn, temperature: float) -> tuple[float, ...] | None:
+    """The turn's behaviour log-probs; None where it has none or they were taken at another temperature."""
+    return turn.logprobs if (turn.temperature or 1.0) == temperature else None
+
+
+def check_temperature(temperature: float | None, who: str) -> None:
+    """Raise UserError for a temperature that log-probs cannot be taken at."""
+    if temperature is not None and not temperature > 0:
+        raise UserError(f"{who}: temperature must be above 0, got {temperature}")

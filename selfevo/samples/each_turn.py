@@ -8,7 +8,7 @@ from typing import Literal
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Column, Row, Sample
-from .common import count_dropped, keys_of, row_temperature, starts, usable, within
+from .common import behaviour, check_temperature, count_dropped, keys_of, starts, temperature_of, usable, within
 
 
 class EachTurn:
@@ -21,12 +21,14 @@ class EachTurn:
     Args:
         reward: reward a row must have; None asks for none.
         prefix: "train" on turns shared with a parent trajectory as well, or "mask" (leave out) those that lie within the prefix.
+        temperature: as in `PolicyTurns`.
     """
 
-    def __init__(self, reward: str | None = "score", prefix: Literal["train", "mask"] = "train"):
+    def __init__(self, reward: str | None = "score", prefix: Literal["train", "mask"] = "train", temperature: float | None = None):
+        check_temperature(temperature, "samples.EachTurn")
         if prefix not in ("train", "mask"):
             raise UserError(f"samples.EachTurn: prefix must be 'train' or 'mask', got {prefix!r}")
-        self.reward, self.prefix = reward, prefix
+        self.reward, self.prefix, self.temperature = reward, prefix, temperature
 
     def build(self, rows: Sequence[Row], ctx: RunCtx) -> list[Sample]:
         """Samples in the order of rows, then of turns."""
@@ -42,9 +44,10 @@ class EachTurn:
             if turn.source != "policy" or not turn.tokens or at + len(turn.tokens) <= skip:
                 continue
             mask = tuple(1.0 if at + k >= skip else 0.0 for k in range(len(turn.tokens)))
-            columns: dict[str, Column] = {"mask": mask, "temperature": row_temperature(turn.temperature)}
-            if turn.logprobs is not None:
-                columns["logp:sampler"] = turn.logprobs
+            temperature = temperature_of([turn], self.temperature, "samples.EachTurn")
+            columns: dict[str, Column] = {"mask": mask, "temperature": temperature}
+            if (drawn := behaviour(turn, temperature)) is not None:
+                columns["logp:sampler"] = tuple(lp if m else 0.0 for m, lp in zip(mask, drawn, strict=True))
             steps = within(t.spans(), at, at + len(turn.tokens))
             keys = {**keys_of(row), "turn": str(turn_number)}
             samples.append(Sample(f"{t.id}/{turn_number}", turn.tokens, {"train": turn.context}, columns, keys, steps, row=index))

@@ -8,7 +8,7 @@ from typing import Literal
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Column, Row, Sample, Turn
-from .common import count_dropped, keys_of, row_temperature, starts, usable, within
+from .common import behaviour, check_temperature, count_dropped, keys_of, starts, temperature_of, usable, within
 
 SOURCES = ("policy", "tool", "env", "teacher", "judge", "data")
 
@@ -25,15 +25,24 @@ class PolicyTurns:
         reward: reward a row must have; None asks for none (supervised fits).
         prefix: "train" on the tokens shared with a parent trajectory as well, or "mask" them (a resumed task's old turns).
         sources: sources that are trained on. A foreign turn is read after the role's own prompt when it recorded no context.
+        temperature: temperature the learner takes log-probs at; None for the one the row was sampled at, as a policy gradient needs.
+            Fits of chosen rows (NLL, DPO) want 1. Where it differs from the sampling temperature, `logp:sampler` is left out.
     """
 
-    def __init__(self, reward: str | None = "score", prefix: Literal["train", "mask"] = "train", sources: Sequence[str] = ("policy",)):
+    def __init__(
+        self,
+        reward: str | None = "score",
+        prefix: Literal["train", "mask"] = "train",
+        sources: Sequence[str] = ("policy",),
+        temperature: float | None = None,
+    ):
+        check_temperature(temperature, "samples.PolicyTurns")
         if prefix not in ("train", "mask"):
             raise UserError(f"samples.PolicyTurns: prefix must be 'train' or 'mask', got {prefix!r}")
         for source in sources:
             if source not in SOURCES:
                 raise UserError(f"samples.PolicyTurns: unknown source {source!r} (valid: {', '.join(SOURCES)})")
-        self.reward, self.prefix, self.sources = reward, prefix, tuple(sources)
+        self.reward, self.prefix, self.sources, self.temperature = reward, prefix, tuple(sources), temperature
 
     def build(self, rows: Sequence[Row], ctx: RunCtx) -> list[Sample]:
         """Samples in the order of their rows. Raises UserError when one trajectory mixes temperatures."""
@@ -49,35 +58,33 @@ class PolicyTurns:
             return None
         start, first = trained[0]
         end = trained[-1][0] + len(trained[-1][1].tokens)
-        mask, logps = self._mask_and_logps([p for p in placed if start <= p[0] < end], t.prefix if self.prefix == "mask" else 0)
+        inside = [(at, turn) for at, turn in placed if start <= at < end]
+        temperature = temperature_of([turn for _, turn in trained], self.temperature, f"samples.PolicyTurns: trajectory {t.id}")
+        mask, logps = self._mask_and_logps(inside, t.prefix if self.prefix == "mask" else 0, temperature)
         if not any(mask):
             return None
-        context = first.context or (*ctx.open(t.role, t.task), *(i for at, turn in placed if at < start for i in turn.tokens))
-        columns: dict[str, Column] = {"mask": mask, "temperature": self._temperature(row, trained)}
+        context = first.context
+        if first.source != "policy" and not context:
+            context = (*ctx.open(t.role, t.task), *(i for at, turn in placed if at < start for i in turn.tokens))
+        columns: dict[str, Column] = {"mask": mask, "temperature": temperature}
         if logps is not None:
             columns["logp:sampler"] = logps
-        response = tuple(i for at, turn in placed if start <= at < end for i in turn.tokens)
+        response = tuple(i for _, turn in inside for i in turn.tokens)
         steps = within(t.spans(), start, end)
         return Sample(t.id, response, {"train": tuple(context)}, columns, keys_of(row), steps, row=index)
 
-    def _mask_and_logps(self, placed: Sequence[tuple[int, Turn]], skip: int) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
+    def _mask_and_logps(
+        self, placed: Sequence[tuple[int, Turn]], skip: int, temperature: float
+    ) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
         """Mask and behaviour log-probs over the response; positions before `skip` (in the trajectory) are masked."""
         mask: list[float] = []
         logps: list[float] | None = []
         for at, turn in placed:
             on = [1.0 if turn.source in self.sources and at + k >= skip else 0.0 for k in range(len(turn.tokens))]
             mask += on
-            if turn.logprobs is None and any(on):
+            drawn = behaviour(turn, temperature)
+            if drawn is None and any(on):
                 logps = None
             if logps is not None:
-                logps += [lp if m else 0.0 for m, lp in zip(on, turn.logprobs or on, strict=True)]
+                logps += [lp if m else 0.0 for m, lp in zip(on, drawn or on, strict=True)]
         return tuple(mask), None if logps is None else tuple(logps)
-
-    def _temperature(self, row: Row, trained: Sequence[tuple[int, Turn]]) -> float:
-        found = {row_temperature(turn.temperature) for _, turn in trained}
-        if len(found) > 1:
-            raise UserError(
-                f"samples.PolicyTurns: trajectory {row.trajectory.id} was sampled at temperatures {sorted(found)}; "
-                "one training row has one temperature: use selfevo.samples.EachTurn"
-            )
-        return found.pop()
