@@ -1,0 +1,108 @@
+"""What a stage's commit writes, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .context import StageCtx
+from .memories import files as texts
+from .protocols import Stateful
+from .records import Row, Version
+from .references import TableRef
+from .stages import Outcome, Stage
+from .store import RunDir
+from .tables import rows_from, rows_table, samples_table, scored_from, scores_table
+from .versions import to_line
+from .world import World
+
+
+def table_name(path: str, stage: str) -> str:
+    """Where a stage's table is: "tables/main.3/rollout.parquet"."""
+    return f"tables/{path}/{stage}.parquet"
+
+
+def commit_stage(store: RunDir, world: World, stages: Mapping[str, Stage], ctx: StageCtx, outcome: Outcome, line: Mapping[str, Any]) -> None:
+    """Write a stage's table, texts and small state, then its metrics and manifest lines."""
+    outputs: dict[str, str] = {}
+    entry: dict[str, Any] = {"path": ctx.path, "stage": ctx.stage, "kind": line["kind"], "table": outcome.table}
+    if outcome.table:
+        name = table_name(ctx.path, ctx.stage)
+        if outcome.table == "rows":
+            table = rows_table(outcome.rows, outcome.judged)
+        elif outcome.table == "scores":
+            table = scores_table(outcome.rows, {row.trajectory.id: source_of(row) for row in outcome.rows})
+        else:
+            table = samples_table(outcome.samples)
+        outputs[name] = store.write_table(name, table)
+    for version in outcome.versions:
+        if version.kind == "text":
+            files = world.memories[version.name].at(version.id)
+            outputs |= store.write_folder(f"memories/{version.name}/{version.id}", lambda folder, files=files: texts.write(files, folder))
+    for name in outcome.touched:
+        part = small_state(world, stages, name)
+        if part is not None:
+            file = f"state/{ctx.path}/{ctx.stage}/{name}.json"
+            outputs[file] = store.write(file, lambda f, part=part: f.write(json.dumps(part).encode()))
+    entry |= {
+        "outputs": outputs, "versions": to_line(outcome.versions), "promotions": {k: dict(v) for k, v in outcome.promotions.items()},
+        "seconds": line["seconds"], "tokens": outcome.tokens,
+    }
+    store.commit(entry, line)
+
+
+def source_of(row: Row) -> str:
+    """The table that holds a row's trajectory: ids are "<path>/<stage>/<episode>.<n>"."""
+    return row.trajectory.id.rpartition("/")[0]
+
+
+def small_state(world: World, stages: Mapping[str, Stage], name: str) -> dict[str, Any] | None:
+    """State of a touched part that is saved with every commit: curricula and text optimizers (None for what has none).
+
+    Optimizers of weights are large and recomputable: they are saved at checkpoints.
+    """
+    if name.endswith(".optimizer"):
+        stage: Any = stages[name.removesuffix(".optimizer")]
+        part = stage.optimizer if stage.policy is None else None
+    else:
+        part = world.sources[name]
+    return part.state_dict() if isinstance(part, Stateful) else None
+
+
+def load_small_state(world: World, stages: Mapping[str, Stage], name: str, state: dict[str, Any]) -> None:
+    """Give a touched part its saved state back."""
+    part: Any = stages[name.removesuffix(".optimizer")].optimizer if name.endswith(".optimizer") else world.sources[name]  # type: ignore[attr-defined]
+    part.load_state_dict(state)
+
+
+def read_rows(store: RunDir, path: str, stage: str) -> list[Row]:
+    """The rows of a committed execution, as the stage returned them."""
+    entry = store.entry(path, stage)
+    assert entry is not None, f"{path}/{stage} is not committed"
+    if entry["table"] not in ("rows", "scores"):
+        return []
+    table = store.read_table(table_name(path, stage))
+    if entry["table"] == "rows":
+        return rows_from(table)
+    sources: Sequence[str] = list(dict.fromkeys(table.column("source").to_pylist()))
+    trajectories = {}
+    for source in sources:
+        at, _, name = source.rpartition("/")
+        trajectories |= {row.trajectory.id: row.trajectory for row in read_rows(store, at, name)}
+    return scored_from(table, trajectories)
+
+
+def restore_text(store: RunDir, world: World, version: Version) -> None:
+    """Put a committed text version back into its memory; weights are restored by checkpoints."""
+    if version.kind != "text":
+        return
+    folder = store.root / "memories" / version.name / version.id
+    for file in texts.read(folder):
+        store.verify(f"memories/{version.name}/{version.id}/{file}")
+    made = world.memories[version.name].add(texts.read(folder), version.parents, version.made_by, version.info)
+    assert made == replace(version), f"{version.ref} came back as {made.ref}"
+
+
+__all__ = ["TableRef", "commit_stage", "load_small_state", "read_rows", "restore_text", "small_state", "source_of", "table_name"]

@@ -1,0 +1,110 @@
+"""References to tables: `rollout`, `rollout@-1`, `rollout@-4..-1`, `fill/score`; and derived tasks (`follow`, `continue`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import UserError, nearest
+from .where import Where
+
+_REF = re.compile(r"^(?:(?P<block>[\w-]+)/)?(?P<stage>[\w-]+)(?:@(?P<first>-?\d+)(?:\.\.(?P<last>-?\d+))?)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRef:
+    """A parsed reference.
+
+    `stage` alone is its latest execution. `stage@-1` is the one of the previous iteration of the innermost repeated block that
+    holds it, `stage@-4..-1` a range (what exists of it: the first iterations see fewer, or none). `block/stage` is every
+    execution inside the latest run of that block.
+    """
+
+    stage: str
+    block: str = ""
+    first: int | None = None
+    last: int | None = None
+
+    @classmethod
+    def parse(cls, text: Any, where: str = "reference") -> TableRef:
+        """Raises UserError for text that is no reference."""
+        match = _REF.match(text) if isinstance(text, str) else None
+        if match is None:
+            raise UserError(f"{where}: {text!r} is no table reference (expected stage, stage@-1, stage@-4..-1 or block/stage)")
+        first = None if match["first"] is None else int(match["first"])
+        last = first if match["last"] is None else int(match["last"])
+        if first is not None and last is not None and (first > last or last > 0):
+            raise UserError(f"{where}: {text!r} must run from older to newer and end at 0 or before")
+        return cls(match["stage"], match["block"] or "", first, last)
+
+    def pick(self, executions: Sequence[str], here: str) -> list[int]:
+        """Indices into `executions` (paths at which the stage ran, oldest first) that this reference means at path `here`."""
+        if self.block:
+            inside = [i for i, path in enumerate(executions) if any(_name(s) == self.block for s in path.split("/"))]
+            if not inside:
+                return []
+            parent = _before(executions[inside[-1]], self.block)
+            return [i for i in inside if _before(executions[i], self.block) == parent]
+        if self.first is None:
+            return [len(executions) - 1] if executions else []
+        assert self.last is not None
+        ages = [_age(path, here) for path in executions]
+        return [i for i, age in enumerate(ages) if age is not None and self.first <= age <= self.last]
+
+
+def _name(segment: str) -> str:
+    return segment.partition(".")[0]
+
+
+def _before(path: str, block: str) -> str:
+    """The path up to the segment of `block`."""
+    parts = path.split("/")
+    return "/".join(parts[: [_name(s) for s in parts].index(block)])
+
+
+def _age(path: str, here: str) -> int | None:
+    """Iterations from `here` back to `path` (0, -1, ...) in the innermost repeated block that holds both; None in another run of it."""
+    theirs, mine = path.split("/"), here.split("/")
+    shared = 0
+    while shared < min(len(theirs), len(mine)) and _name(theirs[shared]) == _name(mine[shared]):
+        shared += 1
+    repeated = [i for i in range(shared) if "." in theirs[i]]
+    if not repeated or theirs[: repeated[-1]] != mine[: repeated[-1]]:
+        return None
+    at = repeated[-1]
+    return int(theirs[at].partition(".")[2]) - int(mine[at].partition(".")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Tasks made from rows of a table.
+
+    follow: a new conversation about each row; its variables are the row's task's, plus `response` (the last policy text),
+    `feedback`, `score`, and every reward by name. continue: the row's own conversation goes on after the rendered `prompt`.
+    `where` filters rows, `prompt` names the template (default: the role's), `keep_answer` False hides the reference answer.
+    """
+
+    table: TableRef
+    mode: str
+    where: Where = field(default_factory=lambda: Where({}))
+    prompt: str | None = None
+    keep_answer: bool = True
+
+    @classmethod
+    def parse(cls, node: Any, where: str = "tasks") -> Derived:
+        """From {follow: table, where: {...}, prompt: name} or {continue: ...}; raises UserError."""
+        valid = ("follow", "continue", "where", "prompt", "keep_answer")
+        if not isinstance(node, Mapping):
+            raise UserError(f"{where}: expected a task source's name or {{follow: table, ...}}, got {node!r}")
+        for key in node:
+            if key not in valid:
+                raise UserError(f"{where}.{key}: unknown key{nearest(str(key), valid)}")
+        modes = [m for m in ("follow", "continue") if m in node]
+        if len(modes) != 1:
+            raise UserError(f"{where}: give either `follow` or `continue`")
+        table = TableRef.parse(node[modes[0]], f"{where}.{modes[0]}")
+        if modes[0] == "continue" and "prompt" not in node:
+            raise UserError(f"{where}: `continue` needs `prompt`, what the conversation goes on with")
+        return cls(table, modes[0], Where.parse(node.get("where", {}), f"{where}.where"), node.get("prompt"), bool(node.get("keep_answer", True)))

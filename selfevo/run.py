@@ -1,0 +1,261 @@
+"""The run: builds the live world from a spec, walks the loop, commits every stage, and can pick up where a kill left it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import checkpoints
+from .commits import commit_stage, read_rows, restore_text
+from .context import StageCtx
+from .errors import SelfevoError, Stopped
+from .forks import forked
+from .loop import Block, Until, segment
+from .references import TableRef
+from .spec.check import build, dump
+from .stages import Stage
+from .store import RunDir
+from .versions import from_line
+from .world import World
+
+if TYPE_CHECKING:
+    from .spec import RunSpec
+
+
+class Observer:
+    """What watches a run; `view.View` and the trackers are observers. Every method may be left as it is."""
+
+    def start(self, spec: RunSpec, root: Path, resumed: bool) -> None:
+        """The run begins or goes on."""
+
+    def stage(self, path: str, stage: str, kind: str, iteration: int, total: int) -> None:
+        """A stage begins."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """A long stage moves."""
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """A metrics line was committed."""
+
+    def note(self, text: str) -> None:
+        """Something a user should read."""
+
+    def finish(self, status: str, seconds: Mapping[str, float]) -> None:
+        """The run ended: "done", "stopped" or "failed"."""
+
+
+class Run:
+    """One run of one spec in one directory."""
+
+    def __init__(self, spec: RunSpec, store: RunDir, observers: list[Observer], resumed: bool):
+        self.spec, self.store, self.observers, self.resumed = spec, store, observers, resumed
+        self.iterations = max(1, sum(b.limit for b in spec.loop.do if isinstance(b, Block) and b.loops))
+        self.world = World(spec.seed, self.iterations, spec.roles, spec.prompts, store.root)
+        self.stages: dict[str, Stage] = {}
+        self.started = time.perf_counter()
+        self.stopping = threading.Event()
+        self._forks = 0
+        self._replaying_from = -1
+
+    def build(self) -> None:
+        """Construct every component and load every policy: the first heavy moment of a run."""
+        spec, world = self.spec, self.world
+        world.load_policy = lambda name: build(spec.policies[name]).load(name)
+        for name in spec.policies:
+            world.policies[name] = world.load_policy(name)
+            world.lineages.start(world.policies[name].version)
+        for name, node in spec.memories.items():
+            world.memories[name] = build(node).load(name)
+            world.lineages.start(world.memories[name].version)
+        world.engines = {"": build(spec.engine), **{name: build(node) for name, node in spec.engines.items()}}
+        world.sources = {name: build(node) for name, node in spec.sources.items()}
+        self.stages = {name: build(node) for name, node in spec.stages.items()}
+        suites = [s.suite for s in self.stages.values() if s.kind == "evaluate"]  # type: ignore[attr-defined]
+        world.held_out = frozenset(i for suite in suites for i in suite.held_out)
+        world.progress = lambda done, total, what: self._tell("progress", done, total, what)
+        world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
+
+    def execute(self) -> None:
+        """Walk the whole loop. Raises Stopped after a clean stop, or whatever ended the run."""
+        if self.resumed:
+            self._replaying_from = checkpoints.restore(self.store, self.world, self.stages)
+        for item in self.spec.loop.do:
+            assert isinstance(item, Block)
+            self._block(item, "", 0, {}, last=True)
+        checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
+        if self.store.entry("", "end") is None:
+            self.store.commit({"path": "", "stage": "end"})
+
+    def _block(self, block: Block, parent: str, iteration: int, each: Mapping[str, Any], last: bool) -> None:
+        """Every iteration of a block at path `parent`."""
+        with self._entered(block, parent):
+            for index in range(block.limit):
+                path = "/".join(filter(None, (parent, segment(block, index))))
+                now = index if block.loops and not parent else iteration
+                items = each if block.each is None else {**each, block.name: block.each[index]}
+                final = index == block.limit - 1
+                for item in block.do:
+                    every = item.every if isinstance(item, Block) else self.stages[item].every
+                    if (index + 1) % every and not final:
+                        continue
+                    if isinstance(item, Block):
+                        self._block(item, path, now, items, final)
+                    else:
+                        self._stage(item, path, now, items)
+                if block.until is not None and self._met(block.until, path):
+                    return
+
+    @contextmanager
+    def _entered(self, block: Block, parent: str) -> Iterator[None]:
+        """Remember the versions a block was entered with (`solver@block`), and give it private copies of what it forks."""
+        checkpoints.keep_entered(self.store, self.world, block.name, parent, _named_with(self.spec.raw, block.name))
+        if not block.fork:
+            yield
+            return
+        self._forks += 1
+        try:
+            with forked(self.world, self.stages, block.fork, block.adopt):
+                yield
+        finally:
+            self._forks -= 1
+
+    def _met(self, until: Until, path: str) -> bool:
+        if until.metric:
+            values = self.world.history.get(until.metric)
+            return bool(values) and until.met(values[-1])
+        return until.met(len(until.where.select(self.world.table(TableRef.parse(until.rows), path))))
+
+    def _stage(self, name: str, path: str, iteration: int, each: Mapping[str, Any]) -> None:
+        stage = self.stages[name]
+        ctx = StageCtx(self.world, path, name, iteration, each)
+        entry = self.store.entry(path, name)
+        if entry is not None:
+            self._replay(stage, ctx, entry)
+            return
+        if self.stopping.is_set():
+            checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
+            raise Stopped(f"stopped before {ctx.where}; continue with: selfevo resume {self.store.root}")
+        self._tell("stage", path, name, stage.kind, iteration, self.iterations)
+        before, began = self.world.clock.read(), time.perf_counter()
+        versions = self.world.lineages.current()
+        outcome = stage.run(ctx)
+        seconds = time.perf_counter() - began
+        for kind, value in self.world.clock.read().items():
+            if value - before[kind] > 0:
+                ctx.log(f"time/{kind}", round(value - before[kind], 6))
+        line = {"path": path, "stage": name, "kind": stage.kind, "iteration": iteration, "versions": versions,
+                "seconds": round(seconds, 6), "metrics": ctx.metrics}
+        with self.world.clock.span("io"):
+            commit_stage(self.store, self.world, self.stages, ctx, outcome, line)
+        self._committed(line)
+        self.world.promote(outcome.promotions)
+        self.world.executions.add(path, name, outcome.rows)
+        self._tell("line", line)
+        if outcome.versions or outcome.promotions:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        if not self._forks:  # a fork's weights may be dropped: the next checkpoint is after it
+            with self.world.clock.span("io"):
+                checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint)
+
+    def _replay(self, stage: Stage, ctx: StageCtx, entry: Mapping[str, Any]) -> None:
+        """Take a committed stage as done; a weight update after the last checkpoint is computed again from its committed rows."""
+        line = self._line(ctx.path, ctx.stage)
+        weights = any(v["kind"] == "weights" for v in entry.get("versions", ()))
+        beyond = self.store.place(ctx.path, ctx.stage) > self._replaying_from
+        if weights and beyond:
+            self._tell("note", f"recomputing {ctx.where}")
+            stage.run(ctx)
+            kept = {k: v for k, v in line["metrics"].items() if not k.startswith("time/")}
+            if kept != ctx.metrics:
+                changed = sorted(k for k in kept.keys() | ctx.metrics.keys() if kept.get(k) != ctx.metrics.get(k))
+                self._tell("note", f"{ctx.where}: recomputed metrics differ from the committed ones ({', '.join(changed[:4])}); "
+                                   "the machine or its thread count may have changed")
+        else:
+            for version in map(from_line, entry.get("versions", ())):
+                restore_text(self.store, self.world, version)
+                self.world.lineages.add(version, ctx.stage)
+        self.world.promote(entry.get("promotions", {}))
+        self.world.executions.add(ctx.path, ctx.stage, None)
+        self._committed(line)
+        checkpoints.resync(self.world, entry)
+        if beyond and (weights or entry.get("promotions")):
+            self._checkpoint()  # the kill may have come between the commit and its checkpoint
+
+    def _line(self, path: str, stage: str) -> dict[str, Any]:
+        if not hasattr(self, "_lines"):
+            self._lines = {(m["path"], m["stage"]): m for m in self.store.metrics()}
+        return self._lines[path, stage]
+
+    def _committed(self, line: Mapping[str, Any]) -> None:
+        for name, value in line["metrics"].items():
+            self.world.history.setdefault(name, []).append(value)
+
+    def _tell(self, what: str, *args: Any) -> None:
+        for observer in self.observers:
+            getattr(observer, what)(*args)
+
+
+def _named_with(node: Any, alias: str) -> set[str]:
+    """Names that a spec refers to as `name@alias`."""
+    if isinstance(node, Mapping):
+        return set().union(*(_named_with(v, alias) for v in node.values()), *(_named_with(k, alias) for k in node))
+    if isinstance(node, (list, tuple)):
+        return set().union(*(_named_with(v, alias) for v in node))
+    return set(re.findall(rf"([\w-]+)@{re.escape(alias)}\b", node)) if isinstance(node, str) else set()
+
+
+@contextmanager
+def stop_on_signals(run: Run) -> Iterator[None]:
+    """First Ctrl-C (or SIGTERM): finish the stage, commit, checkpoint, stop. Second: stop at once; the last commit stands."""
+
+    def handle(number: int, frame: Any) -> None:
+        if run.stopping.is_set():
+            raise KeyboardInterrupt
+        run.stopping.set()
+        run._tell("note", "stopping after this stage; press Ctrl-C again to stop at once")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def execute(spec: RunSpec, root: Path, resume: bool = False, observers: list[Observer] | None = None) -> Run:
+    """Start a run in a new directory, or resume the one that is there. Returns the finished run; raises what ended it early."""
+    from .environment import describe, source_diff
+
+    store = RunDir.open(root) if resume else RunDir.create(root, dump(spec), describe(), source_diff())
+    run = Run(spec, store, list(observers or ()), resume)
+    status = "failed"
+    try:
+        with stop_on_signals(run):
+            run._tell("start", spec, root, resume)
+            run.build()
+            run.execute()
+        status = "done"
+    except KeyboardInterrupt:
+        status = "stopped"
+        raise Stopped(f"stopped at the last commit; continue with: selfevo resume {root}") from None
+    except Stopped:
+        status = "stopped"
+        raise
+    except SelfevoError as error:
+        status = "stopped" if error.exit_code == Stopped.exit_code else "failed"
+        raise
+    finally:
+        store.close()
+        run._tell("finish", status, {**run.world.clock.read(), "total": time.perf_counter() - run.started})
+    return run

@@ -1,0 +1,114 @@
+"""The rollout stage: the only kind that samples from a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+
+from ..context import StageCtx
+from ..errors import UserError
+from ..protocols import Environment, Strategy
+from ..records import Lineage, Row, Task
+from ..references import Derived
+from ..roles import Role
+from ..rollouts import Single
+from .base import Outcome
+from .episodes import Job, log_rollout, run_episodes
+
+MAX_DRAWS = 50
+
+
+class Rollout:
+    """Runs a strategy on tasks and records every trajectory.
+
+    role: who acts (or `seats`, {seat: role}, for strategies of several roles).
+    tasks: name of a curriculum or task source, or tasks derived from a table ({follow: score, where: {exact: 0}, prompt: retry},
+    {continue: score, prompt: feedback}).
+    n: tasks drawn from a source (a derived table gives all its rows, or the first `n`). group: episodes per task, compared with each other.
+    strategy: how an episode unfolds. environment: tools or a game, made anew for each episode.
+    prompt: template that replaces the role's. bind: {memory: [versions]}, each task run under every combination.
+    seed_by: what names an item's random stream: [task] pairs the draws of runs under several versions; default: its place in the stage.
+    """
+
+    kind = "rollout"
+
+    def __init__(self, tasks: str | Derived, role: str | None = None, seats: Mapping[str, str] | None = None, n: int | None = None,
+                 group: int = 1, strategy: Strategy | None = None, environment: Environment | None = None, prompt: str | None = None,
+                 bind: Mapping[str, Sequence[str]] | None = None, seed_by: Sequence[str] = (), every: int = 1):
+        if (role is None) == (seats is None):
+            raise UserError("a rollout needs either `role` or `seats`")
+        for name, value in (("n", n), ("group", group), ("every", every)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be 1 or more, not {value}")
+        if set(seed_by) - {"task"}:
+            raise UserError(f"seed_by can hold 'task' only, not {sorted(set(seed_by) - {'task'})}")
+        if isinstance(tasks, str) and n is None:
+            raise UserError(f"a rollout on the source '{tasks}' needs `n`, the number of tasks to draw")
+        self.tasks, self.n, self.group, self.prompt, self.every = tasks, n, group, prompt, every
+        self.seats = dict(seats) if seats is not None else {"solver": str(role)}
+        self.strategy: Strategy = strategy if strategy is not None else Single()
+        self.environment, self.bind, self.seed_by = environment, dict(bind or {}), tuple(seed_by)
+
+    def run(self, ctx: StageCtx) -> Outcome:
+        """Rows no one has judged yet."""
+        tasks = self._derive(ctx, self.tasks) if isinstance(self.tasks, Derived) else self._draw(ctx, self.tasks)
+        jobs = list(self._jobs(ctx, tasks))
+        prompt = self.tasks.prompt if isinstance(self.tasks, Derived) and self.tasks.prompt else self.prompt
+        trajectories = run_episodes(ctx, jobs, self._bound(ctx), self.strategy, self.environment, prompt)
+        log_rollout(ctx, trajectories)
+        rows = [Row.of(t) for t in trajectories]
+        touched = (self.tasks,) if isinstance(self.tasks, str) else ()
+        return Outcome("rows", rows, tokens=sum(t.cost.generated_tokens for t in trajectories), touched=touched)
+
+    def _bound(self, ctx: StageCtx) -> dict[str, tuple[str, Role]]:
+        return {seat: (role, ctx.world.role(role)) for seat, role in self.seats.items()}
+
+    def _jobs(self, ctx: StageCtx, tasks: Sequence[Task]) -> list[Job]:
+        variants = [dict(zip(self.bind, combo, strict=True)) for combo in product(*self.bind.values())]
+        jobs = []
+        for i, task in enumerate(tasks):
+            for bind in variants:
+                for g in range(self.group):
+                    label = ",".join(f"{k}@{v}" for k, v in bind.items())
+                    item = (task.id, g) if self.seed_by else (i, label, g)
+                    keys = {"group": f"{ctx.where}/{i:05d}" + (f"/{label}" if label else ""), "sample": str(g)}
+                    if label:
+                        keys["bind"] = label
+                    jobs.append(Job(task, item, f"{ctx.where}/{i:05d}-{len(jobs):05d}", keys, bind))
+        return jobs
+
+    def _draw(self, ctx: StageCtx, source: str) -> list[Task]:
+        """`n` tasks of a source, none of them held out for evaluation."""
+        assert self.n is not None
+        tasks: list[Task] = []
+        for attempt in range(MAX_DRAWS):
+            asked = ctx.world.sample(source, self.n - len(tasks), ctx.named(source if attempt == 0 else f"{source}+{attempt}"))
+            tasks += [t for t in asked if t.id not in ctx.world.held_out]
+            if len(tasks) >= self.n:
+                ctx.log("rollout/tasks", len(tasks))
+                return tasks[: self.n]
+        raise UserError(f"{ctx.where}: '{source}' gives too few tasks that no evaluation holds out ({len(tasks)} of {self.n} after {MAX_DRAWS} draws)")
+
+    def _derive(self, ctx: StageCtx, derived: Derived) -> list[Task]:
+        rows = derived.where.select(ctx.world.table(derived.table, ctx.path))
+        tasks = [_continued(row) if derived.mode == "continue" else _followed(row) for row in rows[: self.n]]
+        if not derived.keep_answer:
+            tasks = [replace(t, answer=None, id=t.id) for t in tasks]
+        ctx.log("rollout/tasks", len(tasks))
+        return tasks
+
+
+def _variables(row: Row) -> dict[str, object]:
+    rewards = {name: f"{value:g}" for name, value in row.score.rewards.items()}
+    return {**row.trajectory.task.vars, **rewards, "response": row.trajectory.text, "feedback": row.score.feedback or ""}
+
+
+def _followed(row: Row) -> Task:
+    t = row.trajectory
+    return replace(t.task, vars=_variables(row), lineage=Lineage("follow", t.id), turns=(), id="")
+
+
+def _continued(row: Row) -> Task:
+    t = row.trajectory
+    return replace(t.task, vars=_variables(row), lineage=Lineage("continue", t.id), turns=t.turns, id="")

@@ -1,0 +1,62 @@
+"""The train stage: makes a new version of an evolvable thing (weights or text) from scored rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..context import StageCtx
+from ..errors import UserError
+from ..protocols import Optimizer, each_item
+from ..references import TableRef
+from ..where import Where
+from .base import Outcome
+
+
+class Train:
+    """Hands rows to an optimizer and records the version it makes.
+
+    policy / memory: what is trained (exactly one of the two). from: table reference(s) the rows come from. where: rows it may see.
+    promote: alias(es) moved to the new version ("current" by default for weights; nothing for text, where a gate decides).
+    using: tables the optimizer's parts may read.
+    """
+
+    kind = "train"
+
+    def __init__(self, from_: str | Sequence[str], optimizer: Optimizer, policy: str | None = None, memory: str | None = None,
+                 promote: str | Sequence[str] | None = None, where: Where | None = None, using: Sequence[str] = (), every: int = 1):
+        if (policy is None) == (memory is None):
+            raise UserError("a train stage trains either a `policy` or a `memory`: give exactly one of them")
+        if every < 1:
+            raise UserError(f"every must be 1 or more, not {every}")
+        self.from_ = [str(TableRef.parse(ref, "from") and ref) for ref in each_item(from_)]
+        self.optimizer, self.policy, self.memory, self.where, self.using, self.every = optimizer, policy, memory, where, using, every
+        default: tuple[str, ...] = ("current",) if policy is not None else ()
+        self.promote = default if promote is None else tuple(each_item(promote))
+
+    def run(self, ctx: StageCtx) -> Outcome:
+        """At most one new version; without one the optimizer was not stepped and nothing is promoted."""
+        rows = [row for ref in self.from_ for row in ctx.world.rows(ref, ctx.path)]
+        if self.where is not None:
+            rows = self.where.select(rows)
+        ctx.log("train/rows", len(rows))
+        ctx.using = tuple(self.using)
+        name = self.policy if self.policy is not None else self.memory
+        assert name is not None
+        target = ctx.world.live(name) if self.policy is not None else ctx.world.memory(name, ctx.bind.get(name, "current"))
+        before = target.version
+        with ctx.timed("train"):
+            made = self.optimizer.update(target, rows, ctx)
+        touched = (f"{ctx.stage}.optimizer",)
+        if made is None:
+            return Outcome(touched=touched)
+        known = ctx.world.lineages.versions[name]
+        if made.id in known:  # an existing version: a gate adopted a candidate that an earlier stage made
+            version, versions = known[made.id], ()
+        else:
+            version = replace(made, name=name, id=ctx.world.lineages.next_id(name), parents=made.parents or (before.id,),
+                              kind="weights" if self.policy is not None else "text", made_by=ctx.where)
+            versions = (version,)
+            ctx.world.made(version, ctx.stage, target)
+        promotions = {name: {alias: version.id for alias in self.promote}} if self.promote else {}
+        return Outcome(versions=versions, promotions=promotions, touched=touched)
