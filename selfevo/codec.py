@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -29,11 +29,12 @@ class ChatCodec:
     def __init__(self, tokenizer: Any, limit: int, ends: Sequence[int] = ()):
         """`limit` in tokens. `ends`: ids that end a turn besides the tokenizer's end token and the template's own."""
         if not tokenizer.chat_template:
-            raise UserError(f"model '{tokenizer.name_or_path}': its tokenizer has no chat template; set chat_template (a Jinja text, or plain)")
+            name = tokenizer.name_or_path
+            raise UserError(f"model '{name}': its tokenizer has no chat template; set model.chat_template (a Jinja text, or plain)")
         self.tokenizer = tokenizer
         self._limit = limit
         self._given = tuple(ends)
-        self._opened: dict[tuple[Message, ...], tuple[int, ...]] = {}
+        self._seen: dict[tuple[tuple[Message, ...], bool | None], tuple[int, ...]] = {}
 
     @property
     def limit(self) -> int:
@@ -53,24 +54,19 @@ class ChatCodec:
 
     def open(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Ids of a conversation up to where the assistant is to speak. Raises UserError when the template refuses it."""
-        key = tuple(messages)
-        ids = self._opened.get(key)
-        if ids is None:
-            if len(self._opened) >= 4096:
-                self._opened.clear()
-            ids = self._opened[key] = self.fragment(self._render([_chat(m) for m in messages], speak=True))
-        return ids
+        return self._cached(messages, None, lambda chat: self.fragment(self._render(chat, speak=True)))
 
     def follow(self, messages: Sequence[Message], ended: bool) -> tuple[int, ...]:
         """Ids to append after a sampled turn so that the assistant may speak again.
 
         `ended` tells whether it drew its end token; where it did not (cut at a length), the template's own is put first.
         """
-        tail = self.fragment(self._after_marker([_chat(m) for m in messages], speak=True))
-        closing = self._closing
-        if ended and tail[: len(closing)] == closing:
-            return tail[len(closing) :]
-        return tail
+
+        def tail(chat: list[dict[str, str]]) -> tuple[int, ...]:
+            ids, closing = self.fragment(self._after_marker(chat, speak=True)), self._closing
+            return ids[len(closing) :] if ended and ids[: len(closing)] == closing else ids
+
+        return self._cached(messages, ended, tail)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of sampled ids, without special tokens."""
@@ -79,6 +75,11 @@ class ChatCodec:
     def fragment(self, text: str) -> tuple[int, ...]:
         """Ids of plain text with no chat frame."""
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @cached_property
+    def pieces(self) -> tuple[str, ...]:
+        """The text of every id of the tokenizer alone."""
+        return tuple(self.decode([i]) for i in range(len(self.tokenizer)))
 
     @cached_property
     def _closing(self) -> tuple[int, ...]:
@@ -91,6 +92,17 @@ class ChatCodec:
             if self.tokenizer.decode([token]).strip():
                 break
         return ()
+
+    def _cached(
+        self, messages: Sequence[Message], ended: bool | None, make: Callable[[list[dict[str, str]]], tuple[int, ...]]
+    ) -> tuple[int, ...]:
+        """Templates take about as long as a decode step, and the members of a group ask for the same conversation."""
+        key = (tuple(messages), ended)
+        if key not in self._seen:
+            if len(self._seen) >= 4096:
+                self._seen.clear()
+            self._seen[key] = make([{"role": m.role, "content": m.content} for m in messages])
+        return self._seen[key]
 
     def _after_marker(self, messages: list[dict[str, str]], speak: bool) -> str:
         frame = [{"role": "user", "content": "?"}, {"role": "assistant", "content": MARKER}]
@@ -108,10 +120,6 @@ class ChatCodec:
         except TemplateError as error:
             roles = ", ".join(m["role"] for m in messages)
             raise UserError(f"model '{self.tokenizer.name_or_path}': its chat template refuses the roles ({roles}): {error}") from error
-
-
-def _chat(message: Message) -> dict[str, str]:
-    return {"role": message.role, "content": message.content}
 
 
 class ByteCodec:

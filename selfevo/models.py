@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from .codec import PLAIN, ByteCodec, ChatCodec
 from .errors import UserError, nearest
-from .policies import LivePolicy
+from .policies import LivePolicy, quiet
 from .records import Version
+from .seeds import derive
 
 BUNDLED = {name: Path(__file__).parent / "assets" / name for name in ("tiny",)}
 
@@ -39,7 +40,11 @@ class Lora:
         from peft import LoraConfig, get_peft_model
 
         config = LoraConfig(
-            task_type="CAUSAL_LM", r=self.rank, lora_alpha=self.alpha, target_modules=self.targets, lora_dropout=self.dropout
+            task_type="CAUSAL_LM",
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # peft only divides it by the rank
+            target_modules=self.targets,
+            lora_dropout=self.dropout,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -50,7 +55,7 @@ class Lora:
 
 
 class Pretrained:
-    """A causal language model of transformers from a folder, the Hugging Face Hub, or the package ("tiny").
+    """A causal language model of transformers from a folder (a saved adapter too), the Hugging Face Hub, or the package ("tiny").
 
     Padding: a tokenizer without a pad token pads with its end token. That is safe here because every mask in selfevo comes from
     lengths, never from comparing ids; a tokenizer that has neither is refused.
@@ -81,19 +86,23 @@ class Pretrained:
             raise UserError(f"model.max_length must be at least 2, got {max_length}")
         self.path, self.dtype, self.device, self.revision = path, dtype, device, revision
         self.chat_template, self.max_length, self.attn, self.lora = chat_template, max_length, attn, lora
+        self._unreachable: str | None = None
 
     def load(self, name: str) -> LivePolicy:
         """A live policy at version 000000. Raises UserError in one line when the model cannot be had or used."""
+        quiet()
         source = self._source()
+        self._unreachable = None if Path(source).is_dir() else _probe(source, self.revision)
         tokenizer = self._tokenizer(source)
         model = self._model(source)
         limit = self._limit(model)
         ends = _ids(model.generation_config.eos_token_id)
-        if self.lora is not None:
-            model = self.lora.wrap(model)
-        return LivePolicy(
-            name=name, model=model, tokenizer=tokenizer, codec=ChatCodec(tokenizer, limit, ends), version=Version(name, "000000"), source=self.path
-        )
+        if (Path(source) / "adapter_config.json").exists():
+            model = self._adapter(model, source)
+        elif self.lora is not None:
+            model = self.lora.wrap(model, derive("lora", name))
+        codec = ChatCodec(tokenizer, limit, ends)
+        return LivePolicy(name, model, tokenizer, codec, Version(name, "000000"), source=self.path)
 
     def _source(self) -> str:
         name = self.path.removeprefix("selfevo:")
@@ -108,16 +117,17 @@ class Pretrained:
         return self.path
 
     def _unavailable(self, error: Exception) -> UserError:
-        text = " ".join(str(error).split())
-        cause = re.split(r"(?<=[a-z])\. ", text)[0][:160] or type(error).__name__
-        return UserError(f"model '{self.path}': cannot be loaded here (no such model, no network, or no access); model=tiny needs no download. [{cause}]")
+        if Path(self.path).is_dir():
+            return UserError(f"model '{self.path}': the folder holds no usable model: {_short(error)}")
+        cause = self._unreachable or _short(error)
+        return UserError(f"model '{self.path}': not downloaded and not to be had from the Hub ({cause}); model=tiny needs no download")
 
     def _tokenizer(self, source: str) -> Any:
         from transformers import AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source, revision=self.revision)
-        except (OSError, ValueError, KeyError) as error:
+            tokenizer = AutoTokenizer.from_pretrained(source, revision=self.revision, local_files_only=self._unreachable is not None)
+        except (OSError, ValueError, KeyError, ImportError) as error:
             raise self._unavailable(error) from error
         if self.chat_template is not None:
             tokenizer.chat_template = PLAIN if self.chat_template == "plain" else self.chat_template
@@ -132,16 +142,34 @@ class Pretrained:
         from transformers import AutoModelForCausalLM
 
         dtype: Any = self.dtype if self.dtype == "auto" else getattr(torch, self.dtype)
+        if (Path(source) / "adapter_config.json").exists():
+            from peft import PeftConfig
+
+            source = str(PeftConfig.from_pretrained(source).base_model_name_or_path)
+        load: Any = AutoModelForCausalLM.from_pretrained
         try:
-            model, info = AutoModelForCausalLM.from_pretrained(
-                source, revision=self.revision, dtype=dtype, attn_implementation=self.attn, output_loading_info=True
+            model, info = load(
+                source,
+                revision=self.revision,
+                local_files_only=self._unreachable is not None,
+                dtype=dtype,
+                attn_implementation=self.attn,
+                output_loading_info=True,
             )
         except (OSError, ValueError, ImportError) as error:
             raise self._unavailable(error) from error
-        if info["missing_keys"]:
-            raise UserError(f"model '{self.path}': the checkpoint lacks {len(info['missing_keys'])} tensors ({sorted(info['missing_keys'])[0]}, ...)")
+        missing = sorted(info["missing_keys"])
+        if missing:
+            raise UserError(f"model '{self.path}': the checkpoint lacks {len(missing)} tensors ({missing[0]}, ...)")
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         return model.to(device)
+
+    def _adapter(self, model: Any, source: str) -> Any:
+        from peft import PeftModel
+
+        if self.lora is not None:
+            raise UserError(f"model '{self.path}': is an adapter already; drop `lora`, or merge it first")
+        return PeftModel.from_pretrained(model, source, is_trainable=True)
 
     def _limit(self, model: Any) -> int:
         positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -163,9 +191,24 @@ class Scripted:
 
     def load(self, name: str) -> LivePolicy:
         """A frozen policy with a byte codec; imports no torch."""
-        return LivePolicy(
-            name=name, model=None, tokenizer=None, codec=ByteCodec(self.limit), version=Version(name, "000000"), frozen=True, source="scripted"
-        )
+        return LivePolicy(name, None, None, ByteCodec(self.limit), Version(name, "000000"), frozen=True, source="scripted")
+
+
+def _probe(repository: str, revision: str | None) -> str | None:
+    """Why the Hub cannot serve a model, or None. One question without retries: the libraries' own retries take a minute per model."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision), timeout=10)
+    except Exception as error:  # of whatever kind: what is downloaded already is then all there is, and loading says so if it is not enough
+        return _short(error)
+    return None
+
+
+def _short(error: BaseException) -> str:
+    """The first sentence of an error, on one line."""
+    text = " ".join(str(error).split())
+    return re.split(r"(?<=[a-z])\. ", text)[0][:160] or type(error).__name__
 
 
 def _ids(value: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -50,6 +50,7 @@ class LivePolicy:
         if self.model is None:
             (path / MARK).write_text(json.dumps({"source": self.source, "weights": None}) + "\n")
             return
+        quiet()
         self.model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
         self._save_heads(path)
@@ -184,6 +185,13 @@ def _copy_into(module: Any, state: dict[str, Tensor], where: str) -> None:
 def _line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def quiet() -> None:
+    """Keep the progress bars of transformers out of logs and tables."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def text_model(model: Any) -> Any:

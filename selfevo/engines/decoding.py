@@ -27,12 +27,12 @@ def decode(policy: Any, requests: Sequence[GenerateRequest], max_batch: int, cac
         batch = Batch(policy, [requests[i] for i in order], rows, prefill_tokens)
         with attending(model, batch.slots):
             batch.run()
-    completions = batch.completions()
-    return [completion for _, completion in sorted(zip(order, completions, strict=True), key=lambda pair: pair[0])]
+    place = {index: at for at, index in enumerate(order)}
+    return [batch.replies[place[index]] for index in range(len(requests))]
 
 
 class Batch:
-    """The running replies. Row r of every tensor in `state` belongs to active row r of the slots."""
+    """The running replies: active rows 0..n-1 of the slots, of `tokens`, `logps`, `who` and `step`."""
 
     def __init__(self, policy: Any, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int):
         self.policy, self.requests, self.prefill_tokens, self.rows = policy, requests, prefill_tokens, rows
@@ -45,14 +45,14 @@ class Batch:
         self.truncates = any(r.sampling.top_p < 1.0 or r.sampling.top_k > 0 for r in requests)
         self.samples = any(r.sampling.temperature > 0 for r in requests)
         self.table = self._table()
-        self.tokens = torch.zeros(len(requests), max(self.room), dtype=torch.long, device=self.device)
-        self.logps = torch.zeros(len(requests), max(self.room), dtype=torch.float32, device=self.device)
-        self.lengths = torch.zeros(len(requests), dtype=torch.long, device=self.device)
-        self.stopped = torch.zeros(len(requests), dtype=torch.bool, device=self.device)
-        self.entered = 0
-        self.who = torch.zeros(0, dtype=torch.long, device=self.device)  # [n] request of each active row
+        width = max(self.room)
+        self.tokens = torch.zeros(rows, width, dtype=torch.long, device=self.device)  # of active rows, as are:
+        self.logps = torch.zeros(rows, width, dtype=torch.float32, device=self.device)
+        self.who = torch.zeros(0, dtype=torch.long, device=self.device)  # [n] the request
         self.step = torch.zeros(0, dtype=torch.long, device=self.device)  # [n] tokens drawn so far
+        self.entered = 0
         self.kept: tuple[tuple[int, ...], list[tuple[Tensor, Tensor]], Tensor] | None = None
+        self.replies: dict[int, Completion] = {}
 
     def _table(self) -> dict[str, Tensor]:
         def column(values: list[Any], dtype: torch.dtype) -> Tensor:
@@ -80,30 +80,33 @@ class Batch:
                 self._decode()
 
     def _enter(self, count: int) -> None:
-        """Prefill the next `count` requests, a forward pass at a time, and draw their first tokens."""
-        while count:
-            first = self.entered
-            contexts: list[tuple[int, ...]] = []
-            source: list[int] = []
-            for request in self.requests[first : first + count]:
-                if not contexts or contexts[-1] != request.context:
-                    if contexts and len(contexts[0]) * (len(contexts) + 1) > self.prefill_tokens:
-                        break
-                    contexts.append(request.context)
-                source.append(len(contexts) - 1)
-            states, logits = self._prefill(contexts)
-            index = torch.tensor(source, device=self.device)
-            n = len(self.who)
-            self.slots.place(states, index, n)
-            new = torch.arange(first, first + len(source), device=self.device)
-            drawn = self._draw(logits[index], new, torch.zeros_like(new))
-            self.kept = (contexts[-1], [(k[-1:].clone(), v[-1:].clone()) for k, v in states], logits[-1:])
-            self.who, self.step = torch.cat([self.who, new]), torch.cat([self.step, torch.ones_like(new)])
-            self.entered += len(source)
-            count -= len(source)
-            self._leave(drawn)
-            if len(self.who) < n + len(source) and self.entered < len(self.requests):
-                return  # rows came free already: let `run` decide anew
+        """Prefill the next requests, at most `count` and one forward pass of them, and draw their first tokens."""
+        first, n = self.entered, len(self.who)
+        contexts: list[tuple[int, ...]] = []
+        source: list[int] = []
+        for request in self.requests[first : first + count]:
+            if not contexts or contexts[-1] != request.context:
+                known = self.kept is not None and contexts == [self.kept[0]]
+                if contexts and (known or len(contexts[0]) * (len(contexts) + 1) > self.prefill_tokens):
+                    break
+                contexts.append(request.context)
+            source.append(len(contexts) - 1)
+        states, logits = self._prefill(contexts)
+        self.entered += len(source)
+        self._keep(contexts[-1], states, logits)
+        index = torch.tensor(source, device=self.device)
+        self.slots.place(states, index, n)
+        new = torch.arange(first, self.entered, device=self.device)
+        self.who, self.step = torch.cat([self.who, new]), torch.cat([self.step, torch.ones_like(new)])
+        self._leave(self._draw(logits[index], n))
+
+    def _keep(self, context: tuple[int, ...], states: list[tuple[Tensor, Tensor]], logits: Tensor) -> None:
+        """Hold on to the last context's states while more requests with it are waiting: each context is prefilled once a call."""
+        waiting = self.entered < len(self.requests) and self.requests[self.entered].context == context
+        if not waiting:
+            self.kept = None
+        elif self.kept is None or self.kept[0] != context:
+            self.kept = context, [(k[-1:].clone(), v[-1:].clone()) for k, v in states], logits[-1:].clone()
 
     def _prefill(self, contexts: list[tuple[int, ...]]) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Keys and values of contexts, and the logits [contexts, V] after each."""
@@ -124,59 +127,59 @@ class Batch:
 
     def _decode(self) -> None:
         """One token for every active row."""
-        n = len(self.who)
+        rows = torch.arange(len(self.who), device=self.device)
         positions = self.table["start"][self.who] + self.step - 1  # where the last drawn token goes
         self.slots.begin_step(positions, int(positions.max()))
-        last = self.tokens[self.who, self.step - 1]
+        last = self.tokens[rows, self.step - 1]
         logits = self.policy.model(
             input_ids=last[:, None], position_ids=positions[:, None], past_key_values=self.slots, use_cache=True
         ).logits[:, -1]
-        drawn = self._draw(logits, self.who, self.step)
         self.step = self.step + 1
-        assert len(drawn) == n
-        self._leave(drawn)
+        self._leave(self._draw(logits, 0))
 
-    def _draw(self, logits: Tensor, who: Tensor, step: Tensor) -> Tensor:
-        """Tokens [n] for requests `who`, whose replies have `step` tokens so far; recorded with their log-probs."""
+    def _draw(self, logits: Tensor, start: int) -> Tensor:
+        """The newest tokens [m] of active rows start.., whose `step` counts them already; recorded with their log-probs."""
+        who, at = self.who[start:], self.step[start:] - 1
         t = {name: column[who] for name, column in self.table.items()}
         logp = distribution(logits, t["temperature"])
         tokens = logp.argmax(dim=-1)
         if self.samples:
             p = truncate(logp, t["top_p"], t["top_k"]) if self.truncates else logp.exp()
-            drawn = draw(p, uniforms(t["seed"], t["start"] + step))
+            drawn = draw(p, uniforms(t["seed"], t["start"] + at))
             tokens = torch.where(t["temperature"] > 0, drawn, tokens)
-        self.tokens[who, step] = tokens
-        self.logps[who, step] = logp.gather(1, tokens.unsqueeze(1)).squeeze(1)
+        rows = torch.arange(start, start + len(who), device=self.device)
+        self.tokens[rows, at] = tokens
+        self.logps[rows, at] = logp.gather(1, tokens.unsqueeze(1)).squeeze(1)
         return tokens
 
     def _leave(self, drawn: Tensor) -> None:
         """Take finished replies out of the batch; `drawn` are the newest tokens of the last len(drawn) rows."""
         n, m = len(self.who), len(drawn)
         who, step = self.who[n - m :], self.step[n - m :]
-        ended = torch.isin(drawn, self.ends) | self.stops(drawn, who, step, self.tokens)
+        ended = torch.isin(drawn, self.ends) | self.stops(drawn, who, step, self.tokens[n - m : n])
         done = ended | (step >= self.table["room"][who])
         if not bool(done.any()):
             return
-        finished = who[done]
-        self.lengths[finished], self.stopped[finished] = step[done], ended[done]
+        rows = done.nonzero().squeeze(1)
+        self._collect(rows + n - m, ended[rows])
         stays = torch.ones(n, dtype=torch.bool, device=self.device)
         stays[n - m :] = ~done
-        left = int(stays.sum())
+        left = n - len(rows)
         # Rows beyond the new end fill the holes before it, so that active rows are again 0..left-1.
         holes = (~stays[:left]).nonzero().squeeze(1)
         movers = stays[left:].nonzero().squeeze(1) + left
         if len(holes):
-            width = int((self.table["start"][self.who[movers]] + self.step[movers]).max())
-            self.slots.move(movers, holes, min(width, self.slots.length))
+            drawn_most = int(self.step[movers].max())
+            self.slots.move(movers, holes, int((self.table["start"][self.who[movers]] + self.step[movers]).max()) - 1)
+            self.tokens[holes, :drawn_most] = self.tokens[movers, :drawn_most]
+            self.logps[holes, :drawn_most] = self.logps[movers, :drawn_most]
             self.who[holes], self.step[holes] = self.who[movers], self.step[movers]
         self.who, self.step = self.who[:left].clone(), self.step[:left].clone()
 
-    def completions(self) -> list[Completion]:
-        """In the order of the batch's requests."""
-        lengths, stopped = self.lengths.tolist(), self.stopped.tolist()
-        tokens, logps = self.tokens.tolist(), self.logps.tolist()
-        ids = [tuple(row[:n]) for row, n in zip(tokens, lengths, strict=True)]
-        return [
-            Completion(t, tuple(lp[: len(t)]), self.policy.codec.decode(t), "stop" if stop else "length")
-            for t, lp, stop in zip(ids, logps, stopped, strict=True)
-        ]
+    def _collect(self, rows: Tensor, stopped: Tensor) -> None:
+        """Completions of active rows that have finished."""
+        who, step = self.who[rows].tolist(), self.step[rows].tolist()
+        tokens, logps = self.tokens[rows, : max(step)].tolist(), self.logps[rows, : max(step)].tolist()
+        for request, length, ids, lps, stop in zip(who, step, tokens, logps, stopped.tolist(), strict=True):
+            text = self.policy.codec.decode(ids[:length])
+            self.replies[request] = Completion(tuple(ids[:length]), tuple(lps[:length]), text, "stop" if stop else "length")

@@ -26,19 +26,19 @@ class Native:
         cache_tokens: bound on replies times longest context plus reply (the key-value cache).
         prefill_tokens, score_tokens: padded tokens of one forward pass over contexts, or over contexts and tokens to be scored.
         """
-        for name, value in (
-            ("max_batch", max_batch), ("cache_tokens", cache_tokens), ("prefill_tokens", prefill_tokens), ("score_tokens", score_tokens)
-        ):
-            if value < 1:
-                raise UserError(f"engine.{name} must be at least 1, got {value}")
         self.max_batch, self.cache_tokens = max_batch, cache_tokens
         self.prefill_tokens, self.score_tokens = prefill_tokens, score_tokens
+        for name in ("max_batch", "cache_tokens", "prefill_tokens", "score_tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"engine.{name} must be at least 1, got {getattr(self, name)}")
         self.policy: Any = None
 
     def load(self, policy: Any) -> None:
         """Use this policy's weights from now on. Only the reference is kept: later updates are seen at once."""
         if policy.model is None:
-            raise UserError(f"policy '{policy.name}' has no weights ({policy.source}); the native engine needs a model, or use engine=scripted")
+            raise UserError(
+                f"policy '{policy.name}' has no weights ({policy.source}): the native engine needs a model; or use engine=scripted"
+            )
         self.policy = policy
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
@@ -55,7 +55,9 @@ class Native:
 
         return decode(policy, requests, self.max_batch, self.cache_tokens, self.prefill_tokens)
 
-    def score(self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0) -> list[TokenScores]:
+    def score(
+        self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0
+    ) -> list[TokenScores]:
         """Scores per request, in order, at each request's temperature. `k` is for want="topk"."""
         policy = self._policy()
         if want not in ("sampled", "topk", "full"):

@@ -31,11 +31,11 @@ def score(policy: Any, requests: Sequence[ScoreRequest], want: str, k: int, budg
 
 def _batches(requests: Sequence[ScoreRequest], budget: int, positions: int) -> Iterator[list[int]]:
     """Indices of requests of like length, longest first; ties ordered by content, so that the caller's order changes nothing."""
-    order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].context) - len(requests[i].tokens), requests[i].context, requests[i].tokens))
+    lengths = [len(r.context) + len(r.tokens) for r in requests]
     batch: list[int] = []
     width = scored = 0
-    for i in order:
-        length, tokens = len(requests[i].context) + len(requests[i].tokens), len(requests[i].tokens)
+    for i in sorted(range(len(requests)), key=lambda i: (-lengths[i], requests[i].context, requests[i].tokens)):
+        length, tokens = lengths[i], len(requests[i].tokens)
         if batch and (width * (len(batch) + 1) > budget or scored + tokens > positions):
             yield batch
             batch = []

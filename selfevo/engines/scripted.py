@@ -80,7 +80,9 @@ class Scripted:
             out.append(self._complete(rule.replies[number % len(rule.replies)], request, index))
         return out
 
-    def score(self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0) -> list[TokenScores]:
+    def score(
+        self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0
+    ) -> list[TokenScores]:
         """Not possible: scripted replies have no distribution."""
         raise EngineError("the scripted engine has no distribution to score tokens with; use engine=native")
 

@@ -49,11 +49,9 @@ class Slots(Cache):
         """Copy prefilled contexts `source` [m] to rows start..start+m-1."""
         if not self.keys:
             for k, v in states:
-                self.keys.append(k.new_empty(self.rows, k.shape[1], self.length, k.shape[3]))
-                self.values.append(v.new_empty(self.rows, v.shape[1], self.length, v.shape[3]))
-                # Masked columns still meet a weight of zero, and zero times an uninitialised NaN is NaN.
-                self.keys[-1].zero_()
-                self.values[-1].zero_()
+                # Zeros, not empty: masked columns still meet a weight of zero, and zero times an uninitialised NaN is NaN.
+                self.keys.append(k.new_zeros(self.rows, k.shape[1], self.length, k.shape[3]))
+                self.values.append(v.new_zeros(self.rows, v.shape[1], self.length, v.shape[3]))
         stop, width = start + len(source), states[0][0].shape[2]
         self.grow(width)
         for (k, v), keys, values in zip(states, self.keys, self.values, strict=True):

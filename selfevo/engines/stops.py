@@ -26,31 +26,24 @@ class Stops:
             return
         kinds = sorted({r.sampling.stop for r in requests})
         self.kind = torch.tensor([kinds.index(r.sampling.stop) for r in requests], device=device)
-        pieces = self._pieces(policy)
-        table = torch.zeros(len(kinds), policy.model.get_output_embeddings().weight.shape[0], dtype=torch.bool)
-        for row, stop in enumerate(kinds):
-            ends = {s[-1] for s in stop}
-            blind = any(c.isspace() and c != "\n" or not c.isascii() for c in ends)
-            for token, piece in enumerate(pieces):
-                table[row, token] = bool(ends) and (blind or "\ufffd" in piece or any(c in piece for c in ends))
-        self.may_end = table.to(device)
+        size = policy.model.get_output_embeddings().weight.shape[0]
+        self.may_end = torch.tensor([_may_end(stop, self.codec.pieces, size) for stop in kinds], device=device)
 
     def __call__(self, drawn: Tensor, who: Tensor, step: Tensor, tokens: Tensor) -> Tensor:
-        """bool [n]: whether the reply of each request `who`, `step` tokens long and ending in `drawn`, has met a stop string."""
+        """bool [m]: whether the replies `tokens` [m, ...] of requests `who`, `step` long and ending in `drawn`, met a stop string."""
         hit = torch.zeros_like(drawn, dtype=torch.bool)
         if not self.active:
             return hit
         for row in self.may_end[self.kind[who], drawn].nonzero().squeeze(1).tolist():
-            request = int(who[row])
-            text = self.codec.decode(tokens[request, : int(step[row])].tolist())
-            hit[row] = any(s in text for s in self.requests[request].sampling.stop)
+            text = self.codec.decode(tokens[row, : int(step[row])].tolist())
+            hit[row] = any(s in text for s in self.requests[int(who[row])].sampling.stop)
         return hit
 
-    def _pieces(self, policy: Any) -> list[str]:
-        """The text of every token alone, kept on the codec."""
-        pieces = getattr(policy.codec, "pieces", None)
-        if pieces is None:
-            size = len(policy.tokenizer)
-            pieces = [self.codec.decode([i]) for i in range(size)]
-            policy.codec.pieces = pieces
-        return pieces
+
+def _may_end(stop: tuple[str, ...], pieces: Sequence[str], size: int) -> list[bool]:
+    """Per token id below `size`: whether it could complete one of the stop strings."""
+    ends = {s[-1] for s in stop}
+    if any((c.isspace() and c != "\n") or not c.isascii() for c in ends):
+        return [True] * size
+    found = [not ends.isdisjoint(piece) or "\ufffd" in piece for piece in pieces[:size]] if ends else []
+    return found + [False] * (size - len(found))
