@@ -1,0 +1,138 @@
+"""selfevo run: Hydra composes, sweeps and picks the directory; every job is checked, then executed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..cli import complain
+from ..errors import SelfevoError, Stopped, UserError
+from ..spec import RunSpec, build, check, configs, preflight
+from ..spec.compose import usable
+from . import arguments as args
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class Crash(SelfevoError):
+    """Something that should not happen; the traceback is in the run's log.txt."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the overrides, then hand over to Hydra: `-m`, `--cfg`, `--info`, `hydra.*` keys and plugins work as in any Hydra app."""
+    options = args.parse(arguments)
+    if options.help or options.hydra_help:
+        return through_hydra(arguments)
+    if options.shell_completion:
+        return complete(arguments)
+    base = options.config_name or "config"
+    overrides, _ = preflight(options.overrides, args.folders(options), base, args.sweeps(options))
+    return through_hydra([*args.flags_only(arguments, options.overrides), *overrides])
+
+
+def through_hydra(arguments: Sequence[str]) -> int:
+    """Call Hydra's main with these arguments. Its errors come out as ours."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors pass through to us instead of being printed with a traceback
+    _failures.clear()
+    before = sys.argv
+    sys.argv = ["selfevo", *arguments]
+    try:
+        hydra.main(config_path=str(configs()), config_name="config", version_base="1.3")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise usable(error) from error
+    except ValueError as error:  # Hydra's word for flags that exclude each other
+        raise UserError(str(error)) from error
+    finally:
+        sys.argv = before
+    if _failures:
+        raise _failures[0]
+    return 0
+
+
+_failures: list[SelfevoError] = []
+"""Errors of jobs that ran in this process, kept until Hydra is done: it would print more about them than their line."""
+
+
+def job(cfg: DictConfig) -> float | None:
+    """One job of Hydra: check its spec, run it, return the metric a sweeper optimises."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra_config = HydraConfig.get()
+    try:
+        return launch(check(cfg), Path(hydra_config.runtime.output_dir))
+    except SelfevoError as error:
+        complain(error)  # now, since a sweep goes on with its other jobs
+        if isinstance(error, Stopped) and hydra_config.mode == RunMode.MULTIRUN:
+            raise KeyboardInterrupt from error  # Ctrl-C is meant for the whole sweep, not for this job
+        if hydra_config.mode == RunMode.MULTIRUN and not _basic(hydra_config):
+            raise  # another process or an optimiser has to hear of it
+        _failures.append(error)
+        return None
+
+
+def _basic(hydra_config: DictConfig) -> bool:
+    """Whether Hydra's own launcher and sweeper run the jobs, one after the other in this process."""
+    return all(str(hydra_config[part]._target_).startswith("hydra._internal.core_plugins.basic_") for part in ("launcher", "sweeper"))
+
+
+def launch(spec: RunSpec, root: Path, resume: bool = False) -> float | None:
+    """Execute a spec in a directory with everything that watches a run; returns the last value of `spec.metric`, if it names one."""
+    from ..run import execute
+    from .observe import observers
+
+    values: list[float] = []
+
+    def whole() -> int:
+        done = execute(spec, root, resume, observers(spec))
+        if spec.metric is not None:
+            if spec.metric not in done.world.history:
+                raise UserError(f"metric: no stage logged '{spec.metric}'")
+            values.extend(done.world.history[spec.metric][-1:])
+        return 0
+
+    try:
+        build(spec.launcher).launch(whole)
+    except (SelfevoError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise crash(error, root) from error
+    return values[-1] if values else None
+
+
+def crash(error: Exception, root: Path) -> Crash:
+    """One line about an unexpected error; its traceback goes to the run's log.txt (to stderr where there is no such directory)."""
+    what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    text = "".join(traceback.format_exception(error))
+    try:
+        with (root / "log.txt").open("a") as log:
+            log.write(text)
+    except OSError:
+        sys.stderr.write(text)
+        return Crash(what)
+    return Crash(f"{what} (traceback in {root / 'log.txt'})")
+
+
+def complete(arguments: Sequence[str]) -> int:
+    """Shell completion: Hydra answers for groups, choices and keys; command names are ours."""
+    from ..cli import COMMANDS
+
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    if any(a.startswith("query=") for a in arguments):
+        if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+            print(" ".join(name for name in COMMANDS if name.startswith(words[1] if len(words) == 2 else "")))
+            return 0
+        if words[1] not in ("run", "validate"):
+            return 0
+        os.environ["COMP_LINE"] = line.replace(f" {words[1]}", "", 1)
+    return through_hydra(arguments)
