@@ -1,0 +1,57 @@
+"""The loss does not depend on how rows are packed, and equals an independent computation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from selfevo.objectives import KL, NLL, ClippedRatio, Entropy
+
+
+def objective():
+    return {
+        "pg": ClippedRatio("adv", low=0.2, high=0.28, reduce="rows"),
+        "kl": KL("solver@base", coef=0.05),
+        "entropy": Entropy(0.01),
+    }
+
+
+def close(a, b):
+    """Equal to one part in a million of the gradient's length."""
+    return (a - b).norm() <= 1e-6 * b.norm()
+
+
+def drawn(bench, n=8):
+    return bench.samples(n, adv=bench.gaussian, logp__sampler=bench.sampler_logp, mask=bench.coin_mask)
+
+
+@pytest.mark.parametrize("micro_tokens", [1, 40, 77])
+def test_gradient_does_not_depend_on_micro_batches(bench, micro_tokens):
+    samples, base = drawn(bench), {"solver@base": bench.policy(5)}
+    whole = bench.gradient(samples, objective(), policies=base)
+    split = bench.gradient(samples, objective(), policies=base, micro_tokens=micro_tokens)
+    assert close(whole, split)
+    assert whole.norm() > 0.1
+
+
+def test_gradient_does_not_depend_on_the_order_of_samples(bench):
+    samples, base = drawn(bench), {"solver@base": bench.policy(5)}
+    forwards = bench.gradient(samples, objective(), policies=base)
+    backwards = bench.gradient(samples[::-1], objective(), policies=base)
+    assert close(forwards, backwards)
+
+
+def test_nll_gradient_equals_the_one_of_transformers(bench):
+    samples = bench.samples(6, mask=bench.coin_mask)
+    ours = bench.gradient(samples, {"nll": NLL()}, micro_tokens=50)
+    model = bench.model()
+    total, count = torch.zeros(()), sum(sum(s.columns["mask"]) for s in samples)
+    for s in samples:
+        ids = torch.tensor([s.contexts["train"] + s.response])
+        labels = ids.clone()
+        labels[0, : len(s.contexts["train"])] = -100
+        labels[0, len(s.contexts["train"]) :][torch.tensor(s.columns["mask"]) == 0] = -100
+        total = total + model(input_ids=ids, labels=labels).loss * sum(s.columns["mask"]) / count
+    total.backward()
+    theirs = torch.cat([p.grad.reshape(-1).double() for _, p in sorted(model.named_parameters(), key=lambda x: "model." + x[0])])
+    assert close(ours, theirs)
