@@ -1,5 +1,9 @@
 """Curricula: live choice of tasks (`sample`, `update`), saved with the run."""
 
+from .by_level import ByLevel
+from .epochs import Epochs
+from .mixture import Mixture
 from .uniform import Uniform
+from .window import Window
 
-__all__ = ["Uniform"]
+__all__ = ["ByLevel", "Epochs", "Mixture", "Uniform", "Window"]
