@@ -62,10 +62,6 @@ class KTO(BaseTerm):
         w = batch.value(self.desirable) * (label > 0) + batch.value(self.undesirable) * (label < 0)
         return stats["scale"] * w * (1 - v)
 
-    def silent(self, batch: Batch) -> Tensor:
-        """The mismatched rows."""
-        return batch.row("label") == 0
-
     def watch(self, batch: Batch) -> Mapping[str, Tensor]:
         """`reward`: beta R of labelled rows, signed by their label (0 on the others)."""
         return {"reward": batch.value(self.beta) * (batch.row("label") * response_ratio(batch, self.to)).detach()}
