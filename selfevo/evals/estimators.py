@@ -12,8 +12,8 @@ from ..seeds import rng
 def pass_at_k(n: int, c: int, k: int) -> float:
     """Unbiased estimate of the chance that at least one of k samples is right, from n samples of which c are.
 
-    1 - C(n-c, k) / C(n, k) as the product 1 - prod_{i=n-c+1}^{n} (1 - k/i) (Chen et al. 2021, "Evaluating Large Language Models Trained on Code", eq. 1).
-    Raises ValueError unless 1 <= k <= n and 0 <= c <= n.
+    1 - C(n-c, k) / C(n, k) as the product 1 - prod_{i=n-c+1}^{n} (1 - k/i) (Chen et al. 2021, "Evaluating Large Language Models
+    Trained on Code", eq. 1). Raises ValueError unless 1 <= k <= n and 0 <= c <= n.
     """
     if not (1 <= k <= n and 0 <= c <= n):
         raise ValueError(f"pass@k needs 1 <= k <= n and 0 <= c <= n, got n={n}, c={c}, k={k}")
@@ -29,7 +29,8 @@ def maj_at_k(answers: Sequence[str | None], right: Sequence[bool], k: int) -> fl
     Samples with equal answers should be judged alike; where they are not, an answer is right to the share of its samples that are.
 
     For an answer that c samples gave, the subsets in which it wins with v votes number C(c, v) times the ways to fill the other
-    k - v places so that no other answer exceeds v; with t others at exactly v it wins 1/(t+1) of them. Cost is polynomial in n, so nothing is sampled.
+    k - v places so that no other answer exceeds v; with t others at exactly v it wins 1/(t+1) of them. Cost is polynomial in n, so
+    nothing is sampled.
     """
     n = len(answers)
     if not 1 <= k <= n or len(right) != n:

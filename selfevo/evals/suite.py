@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UserError, nearest
 from ..protocols import Part, TaskSource
@@ -107,19 +107,23 @@ class Suite:
         return frozenset(task.id for task in self.tasks())
 
     def _choose(self) -> list[Task]:
+        """A seeded shuffle of a finite source, or draws from an endless one; repeated ids count once."""
         random = rng("suite", self.name, self.seed)
-        if isinstance(self.source, Iterable) and hasattr(self.source, "__len__"):
-            found = list({task.id: task for task in self.source}.values())
-            random.shuffle(found)
+        size = _size(self.source)
+        if size is not None:
+            order = list(range(size))
+            random.shuffle(order)
+            items: Any = self.source if hasattr(self.source, "__getitem__") else list(self.source)  # type: ignore[call-overload]
+            drawn = (items[i] for i in order)
         elif self.n is None:
             raise UserError(f"suite '{self.name}': n is null, but its source is endless; give a number")
         else:
             patience = 20 * self.n + 2000  # an endless source that repeats itself this often has run out of distinct tasks
             drawn = (self.source.draw(random) for _ in range(patience))
-            found = list(islice(_distinct(drawn), self.n))
+        found = list(islice(_distinct(drawn), self.n))
         if not found or (self.n is not None and len(found) < self.n):
             raise UserError(f"suite '{self.name}': its source gave only {len(found)} distinct tasks; n is {self.n}")
-        return found[: self.n]
+        return found
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
         """The numbers of one evaluation, all named "eval/<name>/...".
@@ -128,7 +132,8 @@ class Suite:
             pass@1/category=..., pass@1/level=... where tasks carry them.
         pass@k, maj@k: see `estimators`; answers are what the verifier left in `info["answer"]`.
         reward: mean of the deciding reward over the rows that have one. errors: number of rows without one (a broken episode, a
-            verifier's error, time-out or abstention). Such a row did not solve its task, and is counted here so that nobody takes it for a wrong answer.
+            verifier's error, time-out or abstention). Such a row did not solve its task, and is counted here so that nobody takes it
+            for a wrong answer.
         answered: share of samples with a well-formed answer. precision: share of those that are right. distinct: mean over tasks of
             distinct answers per answer given. truncated: share cut off by a limit.
         length: mean sampled tokens. entropy: mean of -log p over sampled tokens, in nats: a Monte Carlo estimate of the policy's entropy
@@ -188,6 +193,14 @@ class Suite:
         out |= {"reward": _mean(rewards)} if rewards else {}
         out |= {"precision": sum(answered) / len(answered), "distinct": _mean(distinct)} if answered else {}
         return out
+
+
+def _size(source: TaskSource) -> int | None:
+    """Number of tasks of a finite source; None for an endless one, which has no length or refuses to tell it."""
+    try:
+        return len(source)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 def _distinct(tasks: Iterable[Task]) -> Iterable[Task]:

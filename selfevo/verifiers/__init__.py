@@ -13,10 +13,11 @@ from .math import Math
 from .numeric import Numeric
 from .overlap import Overlap
 from .overlong import Overlong
+from .route import Route
 from .run import summary, verify
 from .weighted import Weighted
 
 __all__ = [
     "Countdown", "DropUniform", "Exact", "Extract", "Format", "Gate", "Graded", "Length", "Majority", "Math", "Numeric", "Overlap",
-    "Overlong", "Weighted", "normalise", "summary", "verify",
+    "Overlong", "Route", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip

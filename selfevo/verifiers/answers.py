@@ -87,12 +87,8 @@ class Extract:
 
     def _last_match(self, text: str) -> str | None:
         assert self.pattern is not None
-        last = None
-        for last in self.pattern.finditer(text):
-            pass
-        if last is None:
-            return None
-        return (last.group(1 if self.pattern.groups else 0) or "").strip() or None
+        found = list(self.pattern.finditer(text))
+        return (found[-1].group(1 if self.pattern.groups else 0) or "").strip() or None if found else None
 
 
 def compiled(pattern: str) -> re.Pattern[str]:

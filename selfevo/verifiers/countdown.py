@@ -15,14 +15,16 @@ from ..records import Row
 from .answers import Extract, Where
 
 LONGEST = 200
-_SIGNS = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "\\times": "*", "\\cdot": "*", "\\div": "/", "\\left": "", "\\right": "", "$": ""}
+_LATEX = {"\\times": "*", "\\cdot": "*", "\\div": "/", "\\left": "", "\\right": "", "$": ""}
+_SIGNS = {**_LATEX, "×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"}
 
 
 class Countdown:
     """1.0 when the answer is an expression with + - * / and parentheses that equals `vars["target"]` and uses `vars["numbers"]`, else 0.0.
 
-    Arithmetic is exact (fractions); nothing is ever executed. A trailing "= value" is allowed and must be the target. Other operators, signs
-    before a number, numbers not given and division by zero score 0. Several expressions may be right: the reference answer is not read.
+    Arithmetic is exact (fractions); nothing is ever executed. A trailing "= value" is allowed and must be the target. Other operators,
+    signs before a number, numbers not given and division by zero score 0. Several expressions may be right: the reference answer is
+    not read.
 
     Args:
         extract, pattern: as in `Exact`.

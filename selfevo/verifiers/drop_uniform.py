@@ -15,8 +15,9 @@ from .earlier import earlier
 class DropUniform:
     """keep = False for a group whose rewards are all equal: its group-normalised advantages are all zero.
 
-    DAPO keeps only prompts with 0 < number right < group size (Yu et al. 2025, eq. 11); with 0/1 rewards this is that filter. Rows without the
-    reward are looked past; a group with fewer than two rewards has nothing to compare and is dropped. The rollout asks for more where it counts kept rows.
+    DAPO keeps only prompts with 0 < number right < group size (Yu et al. 2025, eq. 11); with 0/1 rewards this is that filter. Rows
+    without the reward are looked past; a group with fewer than two rewards has nothing to compare and is dropped. The rollout asks for
+    more where it counts kept rows.
     A filter, not a judge: it gives no reward and is never copied to `score`.
 
     Args:

@@ -15,7 +15,8 @@ NO_REFERENCE = "the task has no reference answer"
 class Exact:
     """1.0 when the extracted answer equals `task.answer` as text, 0.0 when it differs or there is none.
 
-    Both sides are normalised alike. A task without a reference answer is an abstention. The (normalised) answer is left in `info["answer"]`.
+    Both sides are normalised alike. A task without a reference answer is an abstention. The (normalised) answer is left in
+    `info["answer"]`.
 
     Args:
         extract: where the answer stands (see `answers.Where`).

@@ -15,9 +15,10 @@ from .answers import Extract, Where, answer_of
 class Majority:
     """1.0 for agreeing with the most frequent answer of the group, else 0.0 (Zuo et al. 2025, "TTRL", section 2.2).
 
-    Votes are answers an earlier part left in `info["answer"]`, else extracted here; rows without an answer do not vote, and get 0 once there is a label.
-    No label, and so an abstention of every row: nobody answered; the winner's share of the group's rows is below `min_share`; a tie under ties="abstain".
-    A group of one agrees with itself. The label and its share are left in `info["label"]` and `info["share"]`.
+    Votes are answers an earlier part left in `info["answer"]`, else extracted here; rows without an answer do not vote, and get 0 once
+    there is a label.
+    No label, and so an abstention of every row: nobody answered; the winner's share of the group's rows is below `min_share`; a tie
+    under ties="abstain". A group of one agrees with itself. The label and its share are left in `info["label"]` and `info["share"]`.
 
     Args:
         extract, pattern: as in `Exact`.
@@ -27,7 +28,13 @@ class Majority:
 
     scope: Literal["group"] = "group"
 
-    def __init__(self, extract: Where = "marked", pattern: str | None = None, ties: Literal["first", "abstain"] = "first", min_share: Number = 0.0):
+    def __init__(
+        self,
+        extract: Where = "marked",
+        pattern: str | None = None,
+        ties: Literal["first", "abstain"] = "first",
+        min_share: Number = 0.0,
+    ):
         if ties not in ("first", "abstain"):
             raise UserError(f"majority: ties is '{ties}'; expected 'first' or 'abstain'")
         if isinstance(min_share, (int, float)) and not 0 <= min_share <= 1:

@@ -20,9 +20,10 @@ WORKER = "selfevo.verifiers.math_worker"
 class Math:
     """1.0 when math-verify finds the answer equal to `task.answer` (LaTeX or plain), else 0.0.
 
-    Answers equal as text are right without further ado; the rest is compared in worker processes that are killed at the deadline, so one bad
-    expression costs `timeout` seconds and no more. Status "timeout" then, and "error" for a comparison that breaks, runs out of memory, or whose worker
-    dies twice: never a zero. An answer that is no mathematics, or longer than `longest`, scores 0. Workers stay warm between calls.
+    Answers equal as text are right without further ado; the rest is compared in worker processes that are killed at the deadline, so
+    one bad expression costs `timeout` seconds and no more. Status "timeout" then, and "error" for a comparison that breaks, runs out
+    of memory, or whose worker dies twice: never a zero. An answer that is no mathematics, or longer than `longest`, scores 0. Workers
+    stay warm between calls.
 
     Args:
         extract, pattern: as in `Exact`.
@@ -35,10 +36,17 @@ class Math:
     scope: Literal["row"] = "row"
 
     def __init__(
-        self, extract: Where = "marked", pattern: str | None = None, timeout: float = 5.0, workers: int = 0, memory: int = 2048, longest: int = 2000
+        self,
+        extract: Where = "marked",
+        pattern: str | None = None,
+        timeout: float = 5.0,
+        workers: int = 0,
+        memory: int = 2048,
+        longest: int = 2000,
     ):
         if timeout <= 0 or workers < 0 or memory < 512 or longest < 1:
-            raise UserError(f"math: needs timeout > 0, workers >= 0, memory >= 512, longest >= 1; got {timeout}, {workers}, {memory}, {longest}")
+            got = f"{timeout}, {workers}, {memory}, {longest}"
+            raise UserError(f"math: needs timeout > 0, workers >= 0, memory >= 512, longest >= 1; got {got}")
         self.extract, self.timeout, self.workers, self.memory, self.longest = Extract(extract, pattern), timeout, workers, memory, longest
 
     def __call__(self, rows: Sequence[Row], ctx: RunCtx) -> list[Row]:

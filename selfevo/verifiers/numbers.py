@@ -13,8 +13,10 @@ LONGEST = 100
 """Longer texts are not numbers here: it bounds the work, as does the largest exponent, `TOP_EXPONENT`."""
 TOP_EXPONENT = 300
 
+_DRESS = {"\\$": "$", "\\%": "%", "−": "-", "{,}": ",", "\\,": "", "\\!": ""}
 _DECIMAL = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
-_SCIENTIFIC = re.compile(rf"(?P<mantissa>{_DECIMAL})(?:(?:[eE]|\s*(?:\*|x|×|\\times|\\cdot)\s*10\s*\^)\s*\{{?\s*(?P<exponent>[-+]?[0-9]{{1,4}})\s*\}}?)?")
+_POWER = r"(?:[eE]|\s*(?:\*|x|×|\\times|\\cdot)\s*10\s*\^)\s*\{?\s*(?P<exponent>[-+]?[0-9]{1,4})\s*\}?"
+_SCIENTIFIC = re.compile(rf"(?P<mantissa>{_DECIMAL})(?:{_POWER})?")
 _MIXED = re.compile(r"(?P<whole>[0-9]+)\s+(?P<top>[0-9]+)\s*/\s*(?P<bottom>[0-9]+)")
 _RATIO = re.compile(rf"(?P<top>{_DECIMAL})\s*/\s*(?P<bottom>[-+]?(?:{_DECIMAL}))")
 _LATEX = re.compile(r"(?P<whole>[0-9]*)\s*\\[dt]?frac\s*\{\s*(?P<top>[-+]?[0-9]+)\s*\}\s*\{\s*(?P<bottom>[-+]?[0-9]+)\s*\}")
@@ -23,13 +25,15 @@ _LATEX = re.compile(r"(?P<whole>[0-9]*)\s*\\[dt]?frac\s*\{\s*(?P<top>[-+]?[0-9]+
 def number(text: str, percent: Percent = "hundredths") -> Fraction | None:
     """The number that `text` as a whole denotes, or None.
 
-    Understood: signs (also the Unicode minus), thousands commas, decimals, 1.5e3, 1.5 x 10^3, 3/4, 1 3/4, \\frac{3}{4}, 50%, a currency sign in front or
-    behind, and a final full stop. Units and words are not: "5 apples" is no number.
+    Understood: signs (also the Unicode minus), thousands commas, decimals, 1.5e3, 1.5 x 10^3, 3/4, 1 3/4, \\frac{3}{4}, 50%, a
+    currency sign in front or behind, and a final full stop. Units and words are not: "5 apples" is no number.
     """
     if len(text) > LONGEST:
         return None
-    bare = text.strip().replace("\\$", "$").replace("\\%", "%").replace("−", "-").replace("{,}", ",").replace("\\,", "").replace("\\!", "").strip()
-    bare = bare.removesuffix(".").strip().strip("$€£").strip()
+    bare = text.strip()
+    for dressed, plain in _DRESS.items():
+        bare = bare.replace(dressed, plain)
+    bare = bare.strip().removesuffix(".").strip().strip("$€£").strip()
     part = bare.endswith("%")
     bare = bare.removesuffix("%").rstrip()
     sign, bare = (-1, bare[1:]) if bare.startswith("-") else (1, bare.removeprefix("+"))

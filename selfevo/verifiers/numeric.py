@@ -17,8 +17,9 @@ from .numbers import Percent, number
 class Numeric:
     """1.0 when |x - r| <= max(absolute, relative * |r|) for the answer x and the reference r, else 0.0: no partial credit.
 
-    Numbers are exact fractions (see `numbers.number`), so tolerance 0 means equal. `info["answer"]` is the number in lowest terms, so that 0.5 and
-    1/2 vote together; an answer that is no number stays as written, and scores 0. A reference that is no number is an error of the data.
+    Numbers are exact fractions (see `numbers.number`), so tolerance 0 means equal. `info["answer"]` is the number in lowest terms, so
+    that 0.5 and 1/2 vote together; an answer that is no number stays as written, and scores 0. A reference that is no number is an
+    error of the data.
 
     Args:
         extract, pattern: as in `Exact`.
@@ -29,7 +30,12 @@ class Numeric:
     scope: Literal["row"] = "row"
 
     def __init__(
-        self, extract: Where = "marked", pattern: str | None = None, absolute: float = 0.0, relative: float = 0.0, percent: Percent = "hundredths"
+        self,
+        extract: Where = "marked",
+        pattern: str | None = None,
+        absolute: float = 0.0,
+        relative: float = 0.0,
+        percent: Percent = "hundredths",
     ):
         if absolute < 0 or relative < 0:
             raise UserError(f"numeric: tolerances must be 0 or more; got absolute {absolute}, relative {relative}")

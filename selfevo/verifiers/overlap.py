@@ -16,8 +16,8 @@ from .exact import NO_REFERENCE
 class Overlap:
     """F1 of the words of the answer against the words of the reference, in [0, 1] (Rajpurkar et al. 2016, "SQuAD", section 6.1).
 
-    With n words in common, counted with multiplicity, P = n / words given, R = n / words of the reference, F1 = 2PR / (P + R). Words are runs
-    of letters and digits, case ignored; articles are kept. No answer scores 0; a reference without words is an abstention.
+    With n words in common, counted with multiplicity, P = n / words given, R = n / words of the reference, F1 = 2PR / (P + R). Words
+    are runs of letters and digits, case ignored; articles are kept. No answer scores 0; a reference without words is an abstention.
 
     Args:
         extract, pattern: as in `Exact`.

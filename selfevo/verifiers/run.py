@@ -64,8 +64,8 @@ def unscored(row: Row, name: str, status: ScoreStatus, message: str) -> Row:
 def summary(rows: Sequence[Row]) -> dict[str, float]:
     """Metrics of scored rows.
 
-    "score/<reward>" is the mean over the rows that have it (absent when none has); "score/<part>_errors", "_timeouts" and "_abstained" count rows;
-    "score/keep" is the share of rows kept for training and "score/rows" their number. Empty for no rows.
+    "score/<reward>" is the mean over the rows that have it (absent when none has); "score/<part>_errors", "_timeouts" and "_abstained"
+    count rows; "score/keep" is the share of rows kept for training and "score/rows" their number. Empty for no rows.
     """
     if not rows:
         return {}

@@ -66,7 +66,12 @@ def test_text_takes_the_whole_reply():
 
 @pytest.mark.parametrize(
     ("where", "pattern", "message"),
-    [("mark", None, "did you mean 'marked'"), ("pattern", None, "needs a regex"), ("pattern", "(", "not a regular expression"), ("hash", "x", "ignores")],
+    [
+        ("mark", None, "did you mean 'marked'"),
+        ("pattern", None, "needs a regex"),
+        ("pattern", "(", "not a regular expression"),
+        ("hash", "x", "ignores"),
+    ],
 )
 def test_wrong_settings_are_refused_in_one_line(where, pattern, message):
     with pytest.raises(UserError, match=message) as e:
@@ -76,7 +81,8 @@ def test_wrong_settings_are_refused_in_one_line(where, pattern, message):
 
 @pytest.mark.parametrize(
     ("given", "form"),
-    [("1,234", "1234"), ("$5", "5"), (r"\$5.", "5"), ("18.", "18"), ("  a   b ", "a b"), ("1,2,3", "1,2,3"), ("2.50", "2.50"), ("wait...", "wait...")],
+    [("1,234", "1234"), ("$5", "5"), (r"\$5.", "5"), ("18.", "18"), (" a   b ", "a b"),
+     ("1,2,3", "1,2,3"), ("2.50", "2.50"), ("etc...", "etc...")],
 )
 def test_normalisation_changes_dress_only(given, form):
     assert normalise(given) == form
