@@ -188,8 +188,16 @@ class TaskSource(Protocol):
         """Every difficulty it can produce, ascending; empty when tasks carry none."""
 
 
-class Curriculum(Stateful, Protocol):
-    """Live choice of tasks. `ctx.held_out` ids never come out: the stage refuses them and asks again."""
+class TaskParser(Protocol):
+    """Reads a task out of what a policy wrote (a proposer's text)."""
+
+    def parse(self, row: Row) -> Task | None:
+        """The task, its lineage naming the row's trajectory as parent; None when the text holds none (counted, never guessed)."""
+
+
+class Curriculum(Protocol):
+    """Live choice of tasks; one that remembers anything is `Stateful` too. Held-out ids never come out: the stage refuses them and
+    asks again under another `ctx.name`."""
 
     def sample(self, n: int, ctx: RunCtx) -> list[Task]:
         """`n` tasks for this stage."""

@@ -81,8 +81,8 @@ def _age(path: str, here: str) -> int | None:
 class Derived:
     """Tasks made from rows of a table.
 
-    follow: a new conversation about each row; its variables are the row's task's, plus `response` (the last policy text),
-    `feedback`, `score`, and every reward by name. continue: the row's own conversation goes on after the rendered `prompt`.
+    follow: a new conversation about each row; its variables are the row's task's, plus `response` (the last policy text, also under
+    the name of the role that wrote it), `feedback`, and every reward by name. continue: the row's own conversation goes on after the rendered `prompt`.
     `where` filters rows, `prompt` names the template (default: the role's), `keep_answer` False hides the reference answer.
     """
 

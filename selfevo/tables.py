@@ -74,15 +74,14 @@ def rows_table(rows: Sequence[Row], judged: bool) -> pa.Table:
     """Table "rows": trajectories, with their scores when `judged`."""
     import pyarrow as pa
 
-    seen: dict[str, str] = {}  # a group shares its task: serialise each once
+    seen: dict[int, str] = {}  # a group shares its task object: serialise it once
     out = []
     for row in rows:
         t = row.trajectory
-        if t.task.id not in seen:
-            seen[t.task.id] = task_to_json(t.task)
-        task = seen[t.task.id] if not t.task.turns else task_to_json(t.task)
+        if id(t.task) not in seen:
+            seen[id(t.task)] = task_to_json(t.task)
         out.append({
-            "id": t.id, "task": task, "role": t.role, "policy": t.policy, "turns": [_turn(x) for x in t.turns],
+            "id": t.id, "task": seen[id(t.task)], "role": t.role, "policy": t.policy, "turns": [_turn(x) for x in t.turns],
             "episode": t.episode, "keys": _pairs(t.keys), "memories": _pairs(t.memories), "parent": t.parent, "prefix": t.prefix,
             "steps": _spans(t.steps), "status": t.status, "error": t.error, "cost": _cost(t.cost),
             "score": _score(row.score) if judged else None, "step_scores": [_score(s) for s in row.steps] if judged else None,

@@ -3,7 +3,8 @@
 from .by_level import ByLevel
 from .epochs import Epochs
 from .mixture import Mixture
+from .pool import Pool
 from .uniform import Uniform
 from .window import Window
 
-__all__ = ["ByLevel", "Epochs", "Mixture", "Uniform", "Window"]
+__all__ = ["ByLevel", "Epochs", "Mixture", "Pool", "Uniform", "Window"]

@@ -8,7 +8,7 @@ from itertools import product
 
 from ..context import StageCtx
 from ..errors import UserError
-from ..protocols import Environment, Strategy
+from ..protocols import Environment, Strategy, TaskParser
 from ..records import Lineage, Row, Task
 from ..references import Derived
 from ..roles import Role
@@ -27,6 +27,7 @@ class Rollout:
     {continue: score, prompt: feedback}).
     n: tasks drawn from a source (a derived table gives all its rows, or the first `n`). group: episodes per task, compared with each other.
     strategy: how an episode unfolds. environment: tools or a game, made anew for each episode.
+    parse: reads the new task out of a followed row's text (a proposer's); rows that hold none are counted under "rollout/unparsed".
     prompt: template that replaces the role's. bind: {memory: [versions]}, each task run under every combination.
     seed_by: what names an item's random stream: [task] pairs the draws of runs under several versions; default: its place in the stage.
     """
@@ -35,7 +36,7 @@ class Rollout:
 
     def __init__(self, tasks: str | Derived, role: str | None = None, seats: Mapping[str, str] | None = None, n: int | None = None,
                  group: int = 1, strategy: Strategy | None = None, environment: Environment | None = None, prompt: str | None = None,
-                 bind: Mapping[str, Sequence[str]] | None = None, seed_by: Sequence[str] = (), every: int = 1):
+                 bind: Mapping[str, Sequence[str]] | None = None, seed_by: Sequence[str] = (), parse: TaskParser | None = None, every: int = 1):
         if (role is None) == (seats is None):
             raise UserError("a rollout needs either `role` or `seats`")
         for name, value in (("n", n), ("group", group), ("every", every)):
@@ -48,7 +49,7 @@ class Rollout:
         self.tasks, self.n, self.group, self.prompt, self.every = tasks, n, group, prompt, every
         self.seats = dict(seats) if seats is not None else {"solver": str(role)}
         self.strategy: Strategy = strategy if strategy is not None else Single()
-        self.environment, self.bind, self.seed_by = environment, dict(bind or {}), tuple(seed_by)
+        self.environment, self.bind, self.seed_by, self.parse = environment, dict(bind or {}), tuple(seed_by), parse
 
     def run(self, ctx: StageCtx) -> Outcome:
         """Rows no one has judged yet."""
@@ -92,7 +93,12 @@ class Rollout:
 
     def _derive(self, ctx: StageCtx, derived: Derived) -> list[Task]:
         rows = derived.where.select(ctx.world.table(derived.table, ctx.path))
-        tasks = [_continued(row) if derived.mode == "continue" else _followed(row) for row in rows[: self.n]]
+        if self.parse is not None:
+            read = [self.parse.parse(row) for row in rows[: self.n]]
+            tasks = [task for task in read if task is not None]
+            ctx.log("rollout/unparsed", len(read) - len(tasks))
+        else:
+            tasks = [_continued(row) if derived.mode == "continue" else _followed(row) for row in rows[: self.n]]
         if not derived.keep_answer:
             tasks = [replace(t, answer=None, id=t.id) for t in tasks]
         ctx.log("rollout/tasks", len(tasks))
@@ -101,7 +107,8 @@ class Rollout:
 
 def _variables(row: Row) -> dict[str, object]:
     rewards = {name: f"{value:g}" for name, value in row.score.rewards.items()}
-    return {**row.trajectory.task.vars, **rewards, "response": row.trajectory.text, "feedback": row.score.feedback or ""}
+    t = row.trajectory
+    return {**t.task.vars, **rewards, "response": t.text, t.role: t.text, "feedback": row.score.feedback or ""}
 
 
 def _followed(row: Row) -> Task:

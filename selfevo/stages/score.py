@@ -8,7 +8,7 @@ from ..context import StageCtx
 from ..errors import UserError
 from ..protocols import Part, each_item
 from ..references import TableRef
-from ..verifiers.run import summary, verify
+from ..verifiers.run import SCORE, summary, verify
 from ..where import Where
 from .base import Outcome
 
@@ -43,6 +43,9 @@ class Score:
             scored = verify(self.verifier, rows, ctx.named)
             for name, value in summary(scored).items():
                 ctx.log(name, value)
+            rewards = [r for row in scored if (r := row.reward(SCORE)) is not None]
+            if rewards:
+                ctx.log("rollout/reward", sum(rewards) / len(rewards))
             for name in self.update:
                 ctx.world.curriculum(name).update(scored, ctx.named(name))
         return Outcome("scores", scored, judged=True, touched=tuple(self.update))

@@ -1,6 +1,7 @@
 """Verifier parts, and `verify`, which applies an ordered mapping of them to rows."""
 
 from .answers import Extract, normalise
+from .children import Children
 from .countdown import Countdown
 from .drop_uniform import DropUniform
 from .exact import Exact
@@ -18,6 +19,6 @@ from .run import summary, verify
 from .weighted import Weighted
 
 __all__ = [
-    "Countdown", "DropUniform", "Exact", "Extract", "Format", "Gate", "Graded", "Length", "Majority", "Math", "Numeric", "Overlap",
+    "Children", "Countdown", "DropUniform", "Exact", "Extract", "Format", "Gate", "Graded", "Length", "Majority", "Math", "Numeric", "Overlap",
     "Overlong", "Route", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip

@@ -46,19 +46,19 @@ rows = st.builds(Row, trajectories, scores, st.lists(scores, max_size=2).map(tup
 
 
 @given(tasks)
-@settings(deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_task_survives_json(task):
     assert task_from_json(task_to_json(task)) == task
 
 
 @given(st.lists(rows, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_judged_rows_survive_a_table(some):
     assert rows_from(rows_table(some, judged=True)) == some
 
 
 @given(st.lists(trajectories, max_size=3, unique_by=lambda t: t.id))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_score_table_joined_with_its_trajectories_gives_the_rows_back(some):
     judged = [Row.of(t).rewarded("exact", 0.1 + 0.2, feedback="no") for t in some]
     table = scores_table(judged, {t.id: "main.0/rollout" for t in some})

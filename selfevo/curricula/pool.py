@@ -1,0 +1,80 @@
+"""Pool: a task pool that grows with what policies propose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import UserError
+from ..protocols import RunCtx, TaskParser, TaskSource
+from ..records import Row, Task
+from ..where import Where
+from .drawing import stream
+
+
+class Pool:
+    """Admits tasks read from scored rows and draws uniformly from the newest `capacity` of them.
+
+    Until anything is admitted, and for the share `seed_share` of every draw afterwards, tasks come from `seed`.
+
+    Args:
+        parse: reads a task out of a row's text.
+        where: rows whose task may enter ({learnability: {above: 0}}); default: all.
+        seed: source of the first tasks; without one, drawing from an empty pool is an error.
+        seed_share: share of draws from `seed` once the pool holds something.
+        capacity: most tasks held; the oldest retire first.
+    """
+
+    def __init__(self, parse: TaskParser, where: Where | None = None, seed: TaskSource | None = None, seed_share: float = 0.0,
+                 capacity: int = 10_000):
+        if not 0 <= seed_share <= 1:
+            raise UserError(f"curricula.Pool: seed_share must be in [0, 1], not {seed_share}")
+        if capacity < 1:
+            raise UserError(f"curricula.Pool: capacity must be 1 or more, not {capacity}")
+        self.parse, self.where, self.seed, self.seed_share, self.capacity = parse, where, seed, seed_share, capacity
+        self._tasks: dict[str, Task] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def sample(self, n: int, ctx: RunCtx) -> list[Task]:
+        """`n` tasks, repeats possible. Raises UserError when there is nothing to draw from."""
+        rng, pool = stream(ctx), list(self._tasks.values())
+        if not pool and self.seed is None:
+            raise UserError("curricula.Pool: the pool is empty and no `seed` source was given")
+        out = []
+        for _ in range(n):
+            fresh = self.seed is not None and (not pool or rng.random() < self.seed_share)
+            out.append(self.seed.draw(rng) if fresh and self.seed is not None else pool[rng.randrange(len(pool))])
+        return out
+
+    def update(self, rows: Sequence[Row], ctx: RunCtx) -> None:
+        """Admit the tasks of rows that match; one that is already held is not admitted twice."""
+        before = len(self._tasks)
+        admitted = 0
+        for row in rows if self.where is None else self.where.select(rows):
+            task = self.parse.parse(row)
+            if task is not None and task.id not in self._tasks:
+                self._tasks[task.id] = task
+                admitted += 1
+        retired = max(0, before + admitted - self.capacity)
+        for task_id in list(self._tasks)[:retired]:
+            del self._tasks[task_id]
+        ctx.log("curriculum/admitted", admitted)
+        ctx.log("curriculum/retired", retired)
+        ctx.log("curriculum/pool", len(self._tasks))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tasks held, oldest first."""
+        return {"tasks": [{"vars": dict(t.vars), "answer": t.answer, "category": t.category, "difficulty": t.difficulty, "id": t.id,
+                           "parent": t.lineage.parent, "origin": t.lineage.origin} for t in self._tasks.values()]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore; raises ValueError for a state of another shape."""
+        from ..records import Lineage
+
+        if set(state) != {"tasks"}:
+            raise ValueError(f"not a pool's state: it has {sorted(state)}")
+        tasks = [Task(s["vars"], s["answer"], s["category"], s["difficulty"], lineage=Lineage(s["origin"], s["parent"]), id=s["id"])
+                 for s in state["tasks"]]
+        self._tasks = {t.id: t for t in tasks}

@@ -1,0 +1,42 @@
+"""FromText: tasks read out of what a policy wrote."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import UserError
+from ..records import Lineage, Row, Task
+
+
+class FromText:
+    """A task from the first match of a regular expression in a row's text.
+
+    Args:
+        pattern: its named groups become prompt variables; `answer`, `category` and `level` have their meaning. The default reads
+            "<question>\\n#### <answer>".
+        category: category of tasks whose text names none; None takes that of the row's task.
+    """
+
+    def __init__(self, pattern: str = r"(?P<question>[^\n]+)\n(?:.*\n)*?#### *(?P<answer>\S+)", category: str | None = None):
+        try:
+            self.pattern = re.compile(pattern)
+        except re.error as error:
+            raise UserError(f"tasks.FromText: pattern is not a regular expression ({error})") from error
+        if not set(self.pattern.groupindex) - {"answer", "category", "level"}:
+            raise UserError("tasks.FromText: pattern names no prompt variable; expected a group such as (?P<question>...)")
+        self.category = category
+
+    def parse(self, row: Row) -> Task | None:
+        """The task, its parent the row's trajectory; None when nothing matches or the level is no number."""
+        match = self.pattern.search(row.trajectory.text)
+        if match is None:
+            return None
+        found = {name: value.strip() for name, value in match.groupdict().items() if value is not None}
+        answer, category, level = (found.pop(name, None) for name in ("answer", "category", "level"))
+        if not found:
+            return None
+        if level is not None and re.fullmatch(r"-?\d+(\.\d+)?", level) is None:
+            return None
+        of = row.trajectory.task
+        return Task(found, answer, category or self.category or of.category, of.difficulty if level is None else float(level),
+                    lineage=Lineage("proposed", row.trajectory.id))
