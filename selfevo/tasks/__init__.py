@@ -1,10 +1,13 @@
-"""Where tasks come from: procedural families with levels and exact answers."""
+"""Where tasks come from: procedural families with levels and exact answers, datasets, mixtures, and policies' own text."""
 
 from .chain_sum import ChainSum
 from .countdown import Countdown
+from .dataset import Dataset
+from .mixture import Mixture
 from .operators import Operators
 from .parsed import FromText
 from .procedural import Procedural
+from .reasoning_gym import ReasoningGym
 from .sorting import Sorting
 
-__all__ = ["ChainSum", "Countdown", "FromText", "Operators", "Procedural", "Sorting"]
+__all__ = ["ChainSum", "Countdown", "Dataset", "FromText", "Mixture", "Operators", "Procedural", "ReasoningGym", "Sorting"]
