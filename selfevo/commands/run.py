@@ -134,5 +134,19 @@ def complete(arguments: Sequence[str]) -> int:
             return 0
         if words[1] not in ("run", "validate"):
             return 0
-        os.environ["COMP_LINE"] = line.replace(f" {words[1]}", "", 1)
+        os.environ["COMP_LINE"] = _as_hydra(line, words[2:])
     return through_hydra(arguments)
+
+
+def _as_hydra(line: str, words: Sequence[str]) -> str:
+    """The line as Hydra would have to be asked: without our command, and with the groups before the cursor as it wants them."""
+    from ..spec.overrides import prepare
+    from ..spec.sources import Configs
+
+    done, last = (words, "") if line.endswith(" ") or not words else (words[:-1], words[-1])
+    flags = [w for w in done if w.startswith("-")]
+    try:
+        overrides = prepare(Configs(), [w for w in done if not w.startswith("-")], multirun=True).hydra
+    except SelfevoError:
+        overrides = []
+    return " ".join(["selfevo", *flags, *overrides, last])

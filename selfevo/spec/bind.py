@@ -148,7 +148,8 @@ class Binder:
 
     def _object(self, value: Any, hint: type, path: str) -> Any:
         if hint is Varying:
-            return varying(value, path, self.notes) if isinstance(value, Mapping) else self._wrong(describe(hint), value, path)
+            made = varying(value, path, self.notes) if isinstance(value, Mapping) else self._wrong(describe(hint), value, path)
+            return BAD if made is None else made
         if isinstance(value, Mapping) and "_target_" in value:
             return self.component(value, path, hint)
         if isinstance(value, Mapping) and callable(getattr(hint, "parse", None)):
@@ -200,7 +201,7 @@ class Binder:
         if not inspect.isclass(cls):
             return True
         if getattr(hint, "_is_protocol", False):
-            absent = [m for m in methods(hint) if not callable(getattr(cls, m, None)) and m not in ("state_dict", "load_state_dict")]
+            absent = [m for m in methods(hint) if not callable(getattr(cls, m, None))]
             if absent:
                 self.notes.add(join(path, "_target_"), f"expected {describe(hint)}, but {cls.__name__} has no {' and no '.join(absent)}")
             return not absent
@@ -216,8 +217,14 @@ class Binder:
 
     def _needs(self, need: str, path: str) -> None:
         """A term's `needs` such as "logp:solver@base" names a policy version; "logp:old" and "logp:sampler" name none."""
-        kind, _, ref = need.partition(":")
-        if kind in ("logp", "full") and "@" in ref:
+        from ..learning.needs import parse
+
+        try:
+            ref = parse(need, path).ref
+        except UserError as error:
+            self.notes.add(path, str(error).removeprefix(f"{path}: "))
+            return
+        if ref not in ("", "old", "live", "sampler"):
             self.notes.uses.append(Use("policy", ref, path))
 
 
@@ -263,7 +270,7 @@ def describe(hint: Any) -> str:
     if origin is typing.Annotated:
         return describe(args[0])
     if origin in (typing.Union, types.UnionType):
-        arms = ["a number that may vary" if a is Varying else describe(a) for a in args]
+        arms = ["a number (or one that varies: {linear: [a, b]}, {cosine: [a, b]}, {metric: name})" if a is Varying else describe(a) for a in args]
         return " or ".join(dict.fromkeys(a for a in arms if not (a == "a number" and Varying in args)))
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))

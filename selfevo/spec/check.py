@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import loop as loops
 from ..errors import SpecErrors, UserError, nearest
-from ..protocols import Advantage, Builder, Curriculum, Engine, Optimizer, Part, Strategy, TaskSource
+from ..protocols import Curriculum, Engine, Optimizer, Part, Strategy, TaskSource, each_item
 from ..roles import Role
 from .bind import BAD, Binder
 from .problems import Notes, Problem, Use, join, show
 from .resolve import Origin, read_scale, resolve
 from .runspec import Checkpoint, RunSpec
-from .uses import Known, look_up, stage_uses
+from .uses import Known, look_up, loop_uses, stage_uses
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -89,7 +89,12 @@ class _Checker:
         sources = self._sources()
         self._groups(sources)
         loop = self._loop(maps)
-        known = Known(self._mapping("roles"), maps["policies"], maps["memories"], prompts, maps["engines"], sources, maps["stages"], _blocks(loop))
+        self.notes.uses += loop_uses(loop)
+        known = Known(
+            self._mapping("roles"), maps["policies"], maps["memories"], prompts, maps["engines"], sources, maps["stages"],
+            blocks=[b.name for b in loop.blocks() if b.name], each=[b.name for b in loop.blocks() if b.each is not None],
+            aliases=[a for node in maps["stages"].values() if isinstance(node, Mapping) for a in each_item(node.get("promote") or ())],
+        )
         look_up(self.notes.uses, known, self.notes)
         if self.notes.problems:
             return None
@@ -195,10 +200,6 @@ class _Checker:
             path, _, message = error.partition(": ")
             self.notes.add(path, message)
         return block
-
-
-def _blocks(block: loops.Block) -> list[str]:
-    return [b.name for b in block.blocks() if b.name]
 
 
 def stage(node: Mapping[str, Any], binder: Binder, path: str) -> Any:

@@ -58,6 +58,8 @@ def prepare(tree: Configs, overrides: Sequence[str], multirun: bool = False) -> 
         else:
             values.append(parsed)
     chosen.sort(key=lambda pair: _rank(pair[0]))
+    whole = [plain for _, plain in chosen if "@" not in plain]
+    chosen = [_placed(tree, pair, whole) for pair in chosen]
     out.hydra += [text for text, _ in chosen]
     out.plain += [text for _, text in chosen]
     if values and not out.problems:
@@ -135,6 +137,20 @@ def _prefixed(parsed: Override, listed: set[str], value: str | None = None) -> s
     return f"{'+' if plus else ''}{key}={text}"
 
 
+def _placed(tree: Configs, pair: tuple[str, str], whole: Sequence[str]) -> tuple[str, str]:
+    """`model@policies.judge=small` changes an entry of the defaults that has this package, or else is appended to them."""
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+
+    if "@" not in pair[0].partition("=")[0] or pair[0].startswith(("+", "~")):
+        return pair
+    try:
+        tree.loader.compute_defaults_list(tree.base, [*whole, pair[1]], RunMode.RUN)
+        return pair
+    except HydraException:
+        return f"+{pair[0]}", f"+{pair[1]}"
+
+
 def _rank(text: str) -> int:
     """Appended groups merge in order: the experiment first, sizes last, so that they rule over it."""
     key = text.lstrip("+~").partition("=")[0]
@@ -185,5 +201,6 @@ def _deepest(cfg: Any, key: str, added: Sequence[str]) -> tuple[Any, str | None]
 
 
 def _schema(parent: Any, key: str) -> bool:
-    """Whether the check knows the valid keys of this mapping (a component, a stage, a role, sizes) and will judge the new one."""
-    return "_target_" in parent or "kind" in parent or key.split(".")[0] in _SCHEMA or (key.startswith("roles.") and "policy" in parent)
+    """Whether the check knows the valid keys of this mapping (a component, stage, role, block or sizes) and will judge the new one."""
+    top = key.partition(".")[0]
+    return "_target_" in parent or "kind" in parent or top in _SCHEMA or {"roles": "policy", "loop": "do"}.get(top) in parent

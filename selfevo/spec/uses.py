@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError, nearest
+from ..loop import Block
 from ..protocols import each_item
 from ..references import TableRef
 from .problems import Notes, Use, join
@@ -14,7 +15,10 @@ from .problems import Notes, Use, join
 _STAGE_KEYS = {"role": "role", "policy": "policy", "memory": "memory", "of": "table", "from": "table", "using": "table", "update": "source", "prompt": "prompt"}
 """What the keys of a stage name."""
 
-_WORDS = {"policy": "policy", "memory": "memory", "table": "stage", "source": "task source or curriculum", "prompt": "prompt"}
+_WORDS = {"policy": "policy", "memory": "memory", "table": "stage", "source": "task source or curriculum", "each": "`each` block"}
+
+ALIASES = ("current", "base", "best", "start", "ema")
+"""Aliases any version may have; stages (the last version they made), blocks (on entering them) and `promote` add theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,14 @@ class Known:
     sources: Iterable[str]
     stages: Iterable[str]
     blocks: Iterable[str]
+    each: Iterable[str]
+    aliases: Iterable[str]
 
     def of(self, kind: str) -> list[str]:
         """Valid names of a kind."""
         return sorted(
             {"role": self.roles, "policy": self.policies, "memory": self.memories, "prompt": self.prompts, "engine": self.engines,
-             "source": self.sources, "stage": self.stages, "table": self.stages}[kind]
+             "source": self.sources, "stage": self.stages, "table": self.stages, "each": self.each}[kind]
         )
 
 
@@ -54,8 +60,14 @@ def stage_uses(node: Mapping[str, Any], path: str) -> list[Use]:
     if isinstance(node.get("seats"), Mapping):
         uses += [Use("role", role, f"{path}.seats.{seat}") for seat, role in node["seats"].items() if isinstance(role, str)]
     if isinstance(node.get("bind"), Mapping):
-        uses += [Use("memory", memory, f"{path}.bind.{memory}") for memory in node["bind"]]
+        for memory, versions in node["bind"].items():
+            uses += [Use("memory", f"{memory}@{version}", f"{path}.bind.{memory}") for version in each_item(versions)]
     return uses
+
+
+def loop_uses(block: Block) -> list[Use]:
+    """Tables that stop conditions count."""
+    return [Use("table", b.until.rows, f"loop.{b.name}.until.rows") for b in block.blocks() if b.until is not None and b.until.rows]
 
 
 def look_up(uses: Sequence[Use], known: Known, notes: Notes) -> None:
@@ -68,9 +80,11 @@ def look_up(uses: Sequence[Use], known: Known, notes: Notes) -> None:
         elif use.kind == "table":
             _table(use, known, notes)
         else:
-            name, valid = use.name.partition("@")[0], known.of(use.kind)
+            (name, at, alias), valid = use.name.partition("@"), known.of(use.kind)
             if name not in valid:
                 notes.add(use.path, f"no {_WORDS.get(use.kind, use.kind)} is named '{name}'{nearest(name, valid)}")
+            elif at and not alias.isdigit() and alias not in (aliases := {*ALIASES, *known.stages, *known.blocks, *known.aliases}):
+                notes.add(use.path, f"{name} has no version '{alias}'{nearest(alias, aliases)}")
 
 
 def _table(use: Use, known: Known, notes: Notes) -> None:

@@ -39,15 +39,15 @@ def varying(node: Mapping[str, Any], path: str, notes: Notes) -> Varying | None:
         notes.add(join(path, "default"), f"expected a number, got {show(default)}")
     if len(notes.problems) > before:
         return None
-    if kind == "metric":
-        notes.uses.append(Use("metric", node[kind], join(path, kind)))
+    if kind in ("metric", "each"):
+        notes.uses.append(Use(kind, node[kind], join(path, kind)))
     return Varying(
         kind=kind,
         points=tuple(float(p) for p in points),
         over=over,
         metric=node[kind] if kind == "metric" else "",
         default=None if default is None else float(default),
-        name=node[kind] if kind == "each" else "",
+        name=node[kind] if kind == "each" else path,  # its values are logged under this name
     )
 
 
