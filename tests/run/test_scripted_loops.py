@@ -1,0 +1,237 @@
+"""The grammar carries loops beyond GRPO: replies come from a script, everything else is the real run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from selfevo import spec
+from selfevo.commits import read_rows
+from selfevo.errors import EngineError, UserError
+from selfevo.records import Version
+from selfevo.run import execute
+from selfevo.store import RunDir
+
+
+class CountingTrainer:
+    """Makes a version whenever it gets rows: stands where a weight optimizer would, for policies that have no weights."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def update(self, target, rows, ctx):
+        self.calls += bool(rows)
+        ctx.log("train/calls", self.calls)
+        return Version(target.name, "new", (target.version.id,), info={"rows": str(len(rows))}) if rows else None
+
+    def state_dict(self):
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state):
+        self.calls = state["calls"]
+
+
+EXACT = {"exact": {"_target_": "selfevo.verifiers.Exact"}}
+POLICY = {"_target_": "selfevo.models.Scripted"}
+TRAINER = {"_target_": f"{__name__}.CountingTrainer"}
+
+
+@pytest.fixture
+def run_of(tmp_path):
+    """Runs a spec given as a mapping (with two sums as its task source); returns the run and its metrics lines."""
+
+    def go(body, questions=(("2+2", "4"), ("1+1", "2"))):
+        file = tmp_path / "tasks.jsonl"
+        file.write_text("".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in questions))
+        base = {"name": "scripted", "seed": 3, "task": {"_target_": "selfevo.tasks.Dataset", "path": str(file)}, "policies": {"solver": POLICY},
+                "curriculum": {"_target_": "selfevo.curricula.Epochs", "tasks": {"_target_": "selfevo.tasks.Dataset", "path": str(file)}},
+                "roles": {"solver": {"policy": "solver", "prompt": "solve"}}, "prompts": {"solve": "Q {question}"},
+                "launcher": {"_target_": "selfevo.launchers.Inline"}}
+        checked = spec.check({**base, **body})
+        run = execute(checked, tmp_path / "run")
+        return run, [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+
+    return go
+
+
+def engine(**replies):
+    return {"_target_": "selfevo.engines.Scripted", "replies": replies}
+
+
+def metric(lines, stage, name):
+    return [line["metrics"].get(name) for line in lines if line["stage"] == stage]
+
+
+def test_attempt_critique_retry_improves_only_what_was_wrong(run_of):
+    run, lines = run_of({
+        "policies": {"solver": POLICY, "judge": POLICY},
+        "roles": {"solver": {"policy": "solver"}, "judge": {"policy": "judge", "prompt": "criticise"}},
+        "prompts": {"solve": "Q {question}", "criticise": "{question} gave {solver}: why?", "improve": "{question} again, since {judge}"},
+        "engine": engine(again="#### 4", why="you forgot two", **{"Q 2+2": ["#### 5", "#### 4"], "Q 1+1": "#### 2"}),
+        "stages": {
+            "rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 2},
+            "score": {"kind": "score", "of": "rollout", "verifier": EXACT, "update": ["curriculum"]},
+            "critique": {"kind": "rollout", "role": "judge", "tasks": {"follow": "score", "where": {"exact": 0}}},
+            "retry": {"kind": "rollout", "role": "solver", "tasks": {"follow": "critique", "prompt": "improve"}},
+            "regrade": {"kind": "score", "of": "retry", "verifier": EXACT},
+        },
+        "loop": {"main": {"repeat": 2, "do": ["rollout", "score", "critique", "retry", "regrade"]}},
+    })
+    assert metric(lines, "score", "score/exact") == [0.75, 0.75]
+    assert metric(lines, "critique", "rollout/trajectories") == [1, 1]
+    assert metric(lines, "regrade", "score/exact") == [1.0, 1.0]
+    rows = read_rows(run.store, "main.1", "regrade")
+    (row,) = rows
+    assert row.trajectory.task.answer == "4"  # the reference travels with the derived task
+    assert "again, since you forgot two" in bytes(b for b in row.trajectory.turns[0].context if b < 256).decode()
+    parent = row.trajectory.task.lineage.parent
+    assert parent is not None and parent.startswith("main.1/critique/")
+
+
+def test_two_policies_alternate_and_the_proposer_is_paid_by_nested_solver_rollouts(run_of):
+    run, lines = run_of({
+        "policies": {"proposer": POLICY, "solver": POLICY},
+        "roles": {"proposer": {"policy": "proposer", "prompt": "propose"}, "solver": {"policy": "solver"}},
+        "prompts": {"propose": "new {question}", "solve": "Q {question}"},
+        "engine": engine(new=["3+3\n#### 6", "5+5\n#### 10", "nonsense"], **{
+            "Q 3+3": ["#### 6", "#### 7"], "Q 5+5": "#### 10", "Q 2+2": "#### 4", "Q 1+1": "#### 2"}),
+        "curriculum": {"_target_": "selfevo.curricula.Pool", "parse": {"_target_": "selfevo.tasks.FromText"}, "where": {"learnable": {"above": 0}}},
+        "stages": {
+            "propose": {"kind": "rollout", "role": "proposer", "tasks": "task", "n": 1, "group": 3},
+            "attempts": {"kind": "rollout", "role": "solver", "tasks": {"follow": "propose"}, "parse": {"_target_": "selfevo.tasks.FromText"}, "group": 4},
+            "marks": {"kind": "score", "of": "attempts", "verifier": EXACT},
+            "learnability": {"kind": "score", "of": "propose", "using": ["marks"], "update": ["curriculum"],
+                             "verifier": {"learnable": {"_target_": "selfevo.verifiers.Children", "table": "marks"}}},
+            "train_proposer": {"kind": "train", "policy": "proposer", "from": "learnability", "optimizer": TRAINER},
+            "solve": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 2},
+            "score": {"kind": "score", "of": "solve", "verifier": EXACT},
+            "train_solver": {"kind": "train", "policy": "solver", "from": "score", "optimizer": TRAINER},
+        },
+        "loop": {"round": {"repeat": 2, "do": {
+            "teach": {"repeat": 2, "do": ["propose", "attempts", "marks", "learnability", "train_proposer"]},
+            "learn": {"repeat": 3, "do": ["solve", "score", "train_solver"]}}}},
+    })
+    assert metric(lines, "attempts", "rollout/unparsed") == [1] * 4
+    # three proposals: half of the attempts at 3+3 succeed (1), all at 5+5 (0), no one could try the third (0)
+    assert metric(lines, "learnability", "score/learnable") == [pytest.approx(1 / 3)] * 4
+    assert metric(lines, "learnability", "curriculum/pool") == [1] * 4
+    assert run.world.lineages.current() == {"proposer": "000004", "solver": "000006"}
+    first = next(line for line in lines if line["stage"] == "train_solver")
+    assert first["path"] == "round.0/learn.0" and first["versions"] == {"proposer": "000002", "solver": "000000"}
+    solved = read_rows(run.store, "round.1/learn.2", "score")
+    assert {row.trajectory.task.vars["question"] for row in solved} == {"3+3"}
+    assert {row.trajectory.policy for row in solved} == {"solver@000005"}
+
+
+PROBE = {
+    "memories": {"skills": {"_target_": "selfevo.memories.Text", "files": {"hint.md": "guess"}}},
+    "roles": {"agent": {"policy": "solver", "prompt": "act", "memories": ["skills"]}, "writer": {"policy": "solver", "prompt": "write"}},
+    "prompts": {"act": "{skills}: {question}", "write": "improve for {question}"},
+    "stages": {
+        "draft": {"kind": "rollout", "role": "writer", "tasks": "task", "n": 1},
+        "marks": {"kind": "score", "of": "draft", "verifier": {"any": {"_target_": "selfevo.verifiers.Format", "pattern": "."}}},
+        "propose": {"kind": "train", "memory": "skills", "from": "marks", "optimizer": {"_target_": "selfevo.memories.FromRows", "file": "hint.md"}},
+        "probe": {"kind": "rollout", "role": "agent", "tasks": "curriculum", "n": 2, "bind": {"skills": ["current", "propose"]}, "seed_by": ["task"]},
+        "gate": {"kind": "score", "of": "probe", "subject": "skills", "verifier": {
+            **EXACT, "gain": {"_target_": "selfevo.verifiers.paired.PairedGate", "memory": "skills", "reward": "exact"}}},
+        "accept": {"kind": "train", "memory": "skills", "from": "gate", "promote": "current",
+                   "optimizer": {"_target_": "selfevo.memories.AdoptWithinBudget", "reward": "exact"}},
+    },
+    "loop": {"main": {"repeat": 1, "do": ["draft", "marks", "propose", "probe", "gate", "accept"]}},
+}
+
+
+def test_a_paired_probe_promotes_the_memory_version_that_gains(run_of):
+    run, lines = run_of({**PROBE, "engine": engine(improve="carry the one", **{"carry the one: 2+2": "#### 4", "guess: 2+2": "#### 5", ": 1+1": "#### 2"})})
+    assert metric(lines, "accept", "gate/wins") == [1] and metric(lines, "accept", "gate/losses") == [0]
+    assert run.world.lineages.current()["skills"] == "000001"
+    assert (run.store.root / "memories/skills/000001/hint.md").read_text() == "carry the one\n"
+    probe = read_rows(run.store, "main.0", "gate")
+    assert [row.trajectory.memories["skills"] for row in probe] == ["000000", "000001"] * 2
+    manifest = {e["stage"]: e for e in run.store.manifest}
+    assert manifest["propose"]["promotions"] == {} and manifest["accept"]["promotions"] == {"skills": {"current": "000001"}}
+
+
+def test_a_paired_probe_leaves_a_memory_alone_when_the_edit_breaks_what_worked(run_of):
+    run, lines = run_of({**PROBE, "engine": engine(improve="carry the one", **{"carry the one: 2+2": "#### 4", "guess: 2+2": "#### 5",
+                                                                               "carry the one: 1+1": "#### 3", ": 1+1": "#### 2"})})
+    assert metric(lines, "accept", "gate/losses") == [1]
+    assert run.world.lineages.current()["skills"] == "000000"
+    assert run.world.lineages.resolve("skills", "propose").id == "000001"  # kept in the lineage, not promoted
+
+
+def test_a_fork_leaves_no_trace_unless_adopted(run_of):
+    body = {
+        "engine": engine(**{"Q ": "#### 2"}),
+        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
+                   "train": {"kind": "train", "policy": "solver", "from": "rollout", "optimizer": TRAINER}},
+        "loop": {"main": {"repeat": 2, "do": {"try": {"fork": "solver", "do": ["rollout", "train"]}}}},
+    }
+    run, lines = run_of(body)
+    assert run.world.lineages.current() == {"solver": "000000"}
+    assert len(run.world.lineages.versions["solver"]) == 3  # what was made stays in the lineage
+    assert metric(lines, "train", "train/calls") == [1, 1]  # optimizer state is undone too
+
+
+def test_until_ends_a_block_when_enough_rows_match_and_never_runs_past_its_max(run_of):
+    body = {
+        "engine": engine(**{"Q 2+2": ["#### 5", "#### 4"], "Q 1+1": "#### 2"}),
+        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 2},
+                   "score": {"kind": "score", "of": "rollout", "verifier": EXACT},
+                   "train": {"kind": "train", "policy": "solver", "from": "fill/score", "where": {"exact": 1}, "optimizer": TRAINER}},
+        "loop": {"main": {"repeat": 2, "do": {
+            "fill": {"until": {"rows": "fill/score", "where": {"exact": 1}, "at_least": 5}, "max": 4, "do": ["rollout", "score"]}, "train": None}}},
+    }
+    run, lines = run_of(body)
+    assert [line["path"] for line in lines if line["stage"] == "score"] == ["main.0/fill.0", "main.0/fill.1", "main.1/fill.0", "main.1/fill.1"]
+    assert metric(lines, "train", "train/rows") == [6, 6]  # 3 of 4 right, twice
+
+
+def test_every_runs_a_stage_on_the_last_of_each_k_iterations_and_on_the_final_one(run_of):
+    body = {
+        "engine": engine(**{"Q ": "#### 2"}),
+        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
+                   "look": {"kind": "score", "of": "rollout", "verifier": EXACT, "every": 3}},
+        "loop": {"main": {"repeat": 5, "do": ["rollout", "look"]}},
+    }
+    _, lines = run_of(body)
+    assert [line["path"] for line in lines if line["stage"] == "look"] == ["main.2", "main.4"]
+
+
+def test_an_earlier_table_can_be_read_by_age(run_of):
+    body = {
+        "engine": engine(**{"Q ": "#### 2"}),
+        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
+                   "score": {"kind": "score", "of": ["rollout", "rollout@-2..-1"], "verifier": EXACT}},
+        "loop": {"main": {"repeat": 4, "do": ["rollout", "score"]}},
+    }
+    _, lines = run_of(body)
+    assert metric(lines, "score", "score/rows") == [1, 2, 3, 3]
+
+
+def test_a_prompt_no_reply_fits_ends_the_run_with_one_line_that_names_it(run_of):
+    body = {"engine": engine(nothing="x"), "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1}},
+            "loop": {"main": {"do": ["rollout"]}}}
+    with pytest.raises(EngineError, match="no reply fits") as error:
+        run_of(body)
+    assert "\n" not in str(error.value)
+
+
+def test_an_existing_run_directory_is_refused_and_names_resume(run_of, tmp_path):
+    body = {"engine": engine(**{"Q ": "#### 2"}), "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1}},
+            "loop": {"main": {"do": ["rollout"]}}}
+    run_of(body)
+    with pytest.raises(UserError, match="selfevo resume"):
+        run_of(body)
+    assert RunDir.open(Path(tmp_path / "run")).manifest[-1]["stage"] == "end"
+
+
+def test_two_equal_runs_write_equal_tables(run_of, tmp_path):
+    body = {"engine": engine(**{"Q 2+2": ["#### 5", "#### 4"], "Q 1+1": "#### 2"}),
+            "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 3}},
+            "loop": {"main": {"repeat": 2, "do": ["rollout"]}}}
+    first, _ = run_of(body)
+    (tmp_path / "run").rename(tmp_path / "first")
+    second, _ = run_of(body)
+    shas = [[e["outputs"] for e in run.store.manifest if e.get("outputs")] for run in (first, second)]
+    assert shas[0] == shas[1] and len(shas[0]) == 2
