@@ -14,11 +14,13 @@ from .math import Math
 from .numeric import Numeric
 from .overlap import Overlap
 from .overlong import Overlong
+from .paired import PairedGate
 from .route import Route
 from .run import summary, verify
+from .says import Says
 from .weighted import Weighted
 
 __all__ = [
-    "Children", "Countdown", "DropUniform", "Exact", "Extract", "Format", "Gate", "Graded", "Length", "Majority", "Math", "Numeric", "Overlap",
-    "Overlong", "Route", "Weighted", "normalise", "summary", "verify",
+    "Children", "Countdown", "DropUniform", "Exact", "Extract", "Format", "Gate", "Graded", "Length", "Majority", "Math", "Numeric",
+    "Overlap", "Overlong", "PairedGate", "Route", "Says", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip

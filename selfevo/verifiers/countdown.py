@@ -31,7 +31,7 @@ class Countdown:
         use: "all": every given number exactly once; "some": each at most once.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, extract: Where = "marked", pattern: str | None = None, use: Literal["all", "some"] = "all"):
         if use not in ("all", "some"):

@@ -25,7 +25,7 @@ class DropUniform:
         within: rewards closer than this are equal.
     """
 
-    scope: Literal["group"] = "group"
+    scope: Literal["row", "group", "batch"] = "group"
     judges = False
 
     def __init__(self, reward: str, within: float = 0.0):

@@ -25,7 +25,7 @@ class Exact:
         fold_case: whether upper and lower case are the same.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, extract: Where = "marked", pattern: str | None = None, normalise: bool = True, fold_case: bool = False):
         self.extract, self.normalise, self.fold_case = Extract(extract, pattern), normalise, fold_case

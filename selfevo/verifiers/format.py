@@ -22,7 +22,7 @@ class Format:
         finished: the reply must have ended by itself.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, answer: Where | None = "marked", tags: Sequence[str] = (), pattern: str | None = None, finished: bool = False):
         if answer is None and not tags and pattern is None and not finished:

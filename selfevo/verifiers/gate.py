@@ -22,7 +22,7 @@ class Gate:
         otherwise: the reward before a shut gate.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, of: str, when: str, at_least: Number = 1.0, otherwise: Number = 0.0):
         self.of, self.when, self.at_least, self.otherwise = of, when, at_least, otherwise

@@ -25,7 +25,7 @@ class Graded:
         extract, pattern: as in `Exact`.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, grader: Grader, extract: Where = "marked", pattern: str | None = None):
         self.grader, self.extract = grader, Extract(extract, pattern)

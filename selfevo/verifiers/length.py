@@ -19,7 +19,7 @@ class Length:
         worst: lower bound of the reward, at most 0.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, price: Number, free: int = 0, worst: float = -1.0):
         if free < 0 or worst > 0:

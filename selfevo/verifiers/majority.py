@@ -26,7 +26,7 @@ class Majority:
         min_share: smallest share of the rows, 0 to 1, that makes a label; it may vary over the run.
     """
 
-    scope: Literal["group"] = "group"
+    scope: Literal["row", "group", "batch"] = "group"
 
     def __init__(
         self,

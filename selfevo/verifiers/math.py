@@ -33,7 +33,7 @@ class Math:
         longest: characters; no reference answer is near it.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ class Numeric:
         percent: "hundredths": 50% is 0.5; "ignore": 50% is 50.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(
         self,

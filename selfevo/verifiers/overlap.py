@@ -23,7 +23,7 @@ class Overlap:
         extract, pattern: as in `Exact`.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, extract: Where = "marked", pattern: str | None = None):
         self.extract = Extract(extract, pattern)

@@ -24,7 +24,7 @@ class Overlong:
         cache: L_cache, 1 to L_max; null means a fifth of L_max, the paper's ratio, at least 1.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, max_tokens: int, cache: int | None = None):
         if max_tokens < 1:

@@ -18,14 +18,14 @@ class Route:
         other: the part for every category not named; null refuses such rows.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, parts: Mapping[str, Part], other: Part | None = None):
         if not parts:
             raise UserError("route: `parts` is empty; expected {category: part}")
-        for category, part in [*parts.items(), ("other", other)]:
+        for key, part in [*parts.items(), ("other", other)]:
             if part is not None and part.scope != "row":
-                raise UserError(f"route: the part for '{category}' has scope '{part.scope}'; expected 'row'")
+                raise UserError(f"route: the part for '{key}' has scope '{part.scope}'; expected 'row'")
         self.parts, self.other = dict(parts), other
 
     def __call__(self, rows: Sequence[Row], ctx: RunCtx) -> list[Row]:
@@ -35,8 +35,8 @@ class Route:
         for i, row in enumerate(rows):
             category = row.trajectory.task.category
             mine.setdefault(category if category in self.parts else None, []).append(i)
-        for category, where in mine.items():
-            part = self.other if category is None else self.parts[category]
+        for key, where in mine.items():
+            part = self.other if key is None else self.parts[key]
             if part is None:
                 unknown = rows[where[0]].trajectory.task.category
                 raise UserError(f"verifier.{ctx.name}: no part for the category '{unknown}'{nearest(unknown, self.parts)}")

@@ -21,7 +21,7 @@ class Weighted:
         weights: reward name to weight; a weight may vary over the run.
     """
 
-    scope: Literal["row"] = "row"
+    scope: Literal["row", "group", "batch"] = "row"
 
     def __init__(self, weights: Mapping[str, Number]):
         if not weights:

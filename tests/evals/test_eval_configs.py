@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from selfevo.evals import Suite
 
@@ -17,7 +18,8 @@ ON_THE_HUB = {"gsm8k", "math500", "aime24"}
 
 def suite(name):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose(f"eval/{name}", overrides=["+scale=tiny"])
+        config = compose(f"eval/{name}")
+    OmegaConf.update(config, "scale", OmegaConf.load(CONFIGS / "scale" / "tiny.yaml"), force_add=True)
     return instantiate(config.eval, _convert_="all")
 
 

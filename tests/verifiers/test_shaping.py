@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from selfevo.errors import UserError
-from selfevo.verifiers import Format, Length, Overlap, Overlong
+from selfevo.verifiers import Format, Length, Overlap, Overlong, Says
 
 
 def over(tokens, make_row, ctx, limit=20, cache=4):
@@ -80,3 +80,16 @@ def test_overlap_is_the_f1_of_words(make_row, ctx):
 
 def test_overlap_without_a_reference_abstains(make_row, ctx):
     assert Overlap()([make_row("#### a", "...")], ctx("f1"))[0].score.statuses["f1"] == "abstain"
+
+
+def test_says_reads_yes_and_no_and_abstains_on_the_rest(make_row, ctx):
+    rows = [make_row(f"3+4=8?\n#### {t}") for t in ("yes", "No.", "maybe", "yes no")] + [make_row("yes")]
+    out = Says()(rows, ctx("v"))
+    assert [r.reward("v") for r in out] == [1.0, 0.0, None, None, None]
+    assert {r.score.statuses["v"] for r in out[2:]} == {"abstain"}
+    assert Says(extract="text")(rows[4:], ctx("v"))[0].reward("v") == 1.0
+
+
+def test_says_refuses_words_on_both_sides():
+    with pytest.raises(UserError, match="all differ"):
+        Says(yes=["ok", "right"], no=["OK."])

@@ -19,9 +19,10 @@ NAMES = sorted(p.stem for p in (CONFIGS / "verifier").glob("*.yaml"))
 
 def composed(name):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose(f"verifier/{name}", overrides=["+scale=tiny"])
+        config = compose(f"verifier/{name}")
+    OmegaConf.update(config, "scale", OmegaConf.load(CONFIGS / "scale" / "tiny.yaml"), force_add=True)
     OmegaConf.update(config, "task", {"_target_": "selfevo.tasks.Sorting"}, force_add=True)
-    return instantiate(config, _convert_="all")["verifier"]
+    return instantiate(config.verifier, _convert_="all")
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("reasoning_gym", "math", "dapo_math")])
