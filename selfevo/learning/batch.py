@@ -107,6 +107,8 @@ class TermBatch:
         if name in self._ahead:
             if name not in self._kept:
                 arrays = [self._ahead[name][i] for i in self._positions]
+                if any(a is None for a in arrays):
+                    raise UserError(f"a term's stats asked for '{name}' on rows that are skipped: set skip_zero: false on the learner")
                 self._kept[name] = padded(arrays, self._width, self._device)
             return self._pick(self._kept[name])
         return self._pick(self._model.other(name))

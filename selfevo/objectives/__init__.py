@@ -2,10 +2,15 @@
 
 from .cispo import Cispo
 from .clipped_ratio import ClippedRatio
+from .distill import Distill
+from .dpo import DPO
 from .entropy import Entropy
+from .ipo import IPO
 from .kl import KL
+from .kto import KTO
 from .nll import NLL
 from .policy_gradient import PolicyGradient
+from .simpo import SimPO
 from .value import ValueLoss
 
-__all__ = ["KL", "NLL", "Cispo", "ClippedRatio", "Entropy", "PolicyGradient", "ValueLoss"]
+__all__ = ["DPO", "IPO", "KL", "KTO", "NLL", "Cispo", "ClippedRatio", "Distill", "Entropy", "PolicyGradient", "SimPO", "ValueLoss"]

@@ -84,12 +84,34 @@ def gaussian(r: random.Random, length: int) -> float:
     return r.gauss(0, 1)
 
 
-def sampler_logp(r: random.Random, length: int) -> tuple[float, ...]:
-    return tuple(-abs(r.gauss(2.5, 1)) for _ in range(length))
-
-
 def coin_mask(r: random.Random, length: int) -> tuple[float, ...]:
     return (1.0, *(float(r.random() < 0.7) for _ in range(length - 1)))
+
+
+def near(policy: LivePolicy, scale: float = 0.02, seed: int = 11) -> LivePolicy:
+    """A policy whose weights differ a little."""
+    import torch
+
+    other = policy.clone_frozen()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in other.model.parameters():
+            p.add_(torch.randn(p.shape, generator=generator) * scale)
+    return other
+
+
+def sampled(samples: Sequence[Sample], policy: LivePolicy) -> list[Sample]:
+    """The samples with `logp:sampler` from one plain forward pass per row, at their temperature."""
+    import torch
+
+    out = []
+    for s in samples:
+        ids, start = torch.tensor([s.contexts["train"] + s.response]), len(s.contexts["train"])
+        with torch.no_grad():
+            logp = (policy.model(input_ids=ids).logits[0, start - 1 : -1] / s.columns.get("temperature", 1.0)).log_softmax(-1)
+        column = logp.gather(1, ids[0, start:, None]).squeeze(1)
+        out.append(s.with_columns(**{"logp:sampler": tuple(column.tolist())}))
+    return out
 
 
 class Bench:
@@ -100,8 +122,9 @@ class Bench:
     policy = staticmethod(tiny_policy)
     samples = staticmethod(make_samples)
     gaussian = staticmethod(gaussian)
-    sampler_logp = staticmethod(sampler_logp)
     coin_mask = staticmethod(coin_mask)
+    near = staticmethod(near)
+    sampled = staticmethod(sampled)
 
     @staticmethod
     def learner(samples: Sequence[Sample], objective: dict[str, Any], **settings: Any) -> Learner:
