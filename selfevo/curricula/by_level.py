@@ -92,5 +92,5 @@ class ByLevel:
     def _levels(self) -> list[float]:
         levels = sorted({level for _, level in cells_of(self.tasks) if level is not None})
         if not levels:
-            raise UserError("ByLevel: the task source has no levels; use selfevo.curricula.Uniform or a source whose tasks carry a difficulty")
+            raise UserError("ByLevel: the task source has no levels; use a source whose tasks carry a difficulty")
         return levels

@@ -61,7 +61,7 @@ class Epochs:
         self._order = self._shuffled() if self._seed >= 0 else []
 
     def _begin(self, ctx: RunCtx) -> None:
-        self._seed, self._at = ctx.seed("epoch", self._epoch), 0
+        self._seed, self._at = ctx.seed("epoch", ctx.name, self._epoch), 0
         self._order = self._shuffled()
 
     def _shuffled(self) -> list[int]:

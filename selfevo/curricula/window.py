@@ -57,6 +57,7 @@ class Window:
         self.floor, self.reward, self.correct = floor, reward, correct
         self._inside: FenwickSet | None = None
         self._cells: tuple[Cell, ...] = ()
+        self._number: dict[Cell, int] = {}
         self._recent: dict[int, str] = {}  # item to its last outcomes, oldest first: "0110"
         self._item: dict[str, int] = {}  # task id to item, for tasks that were handed out
 
@@ -118,6 +119,7 @@ class Window:
         if self._inside is None:
             if self.by == "cell":
                 self._cells = cells_of(self.tasks)
+                self._number = {cell: i for i, cell in enumerate(self._cells)}
             n = len(self._cells) if self.by == "cell" else len(self.tasks)  # type: ignore[arg-type]
             if n == 0:
                 raise UserError("Window: the task source is empty")
@@ -137,5 +139,4 @@ class Window:
     def _item_of(self, task: Task) -> int | None:
         if self.by == "task":
             return self._item.get(task.id)
-        cell = (task.category, task.difficulty)
-        return self._cells.index(cell) if cell in self._cells else None
+        return self._number.get((task.category, task.difficulty))

@@ -163,7 +163,7 @@ class ReasoningGym:
                 if self.dataset not in CURRICULA:
                     raise UserError(f"reasoning_gym '{self.dataset}' has no levels; leave 'levels' out and use 'config'")
                 curriculum = CURRICULA[self.dataset]()
-                top = curriculum.get_max_level()
+                top = max(len(attribute.levels) for attribute in curriculum.attributes.values()) - 1
                 if not 0 <= level <= top:
                     raise UserError(f"reasoning_gym '{self.dataset}': level {level} is not among 0..{top}")
                 curriculum.set_global_level(level)
