@@ -130,10 +130,14 @@ class LivePolicy:
             _copy_into(head, state, str(file))
 
     def _reload_model(self, path: Path) -> None:
+        load: Any = type(self.model).from_pretrained
         try:
-            saved = type(self.model).from_pretrained(path, dtype=self.model.dtype)
+            saved, info = load(path, dtype=self.model.dtype, output_loading_info=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise StoreError(f"{path}: {_line(error)}") from error
+        wrong = sorted(map(str, (*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"])))
+        if wrong:
+            raise StoreError(f"{path}: does not hold the tensors of this policy ({len(wrong)} differ: {wrong[0]}, ...)")
         _copy_into(self.model, saved.state_dict(), str(path))
 
     def _reload_adapter(self, path: Path) -> None:
