@@ -7,20 +7,19 @@ repeatable bit for bit). Hidden matrices are trained with Muon (Jordan et al. 20
 from __future__ import annotations
 
 import argparse
-import random
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from tiny_demos import FAMILIES, PROMPTS, Demo, draw
+from tiny_check import accuracy
+from tiny_demos import Demo, draw
 from tiny_model import new_model, new_tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from selfevo.prompts import render
 from selfevo.seeds import derive, rng
 
 
@@ -28,7 +27,7 @@ def encode(demo: Demo, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], i
     """Ids of the whole conversation, and how many of them (the last ones) are the reply with its end token."""
     chat = [{"role": m.role, "content": m.content} for m in demo.messages]
     prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-    reply = tokenizer.encode(demo.reply, add_special_tokens=False) + [tokenizer.eos_token_id]
+    reply = [*tokenizer.encode(demo.reply, add_special_tokens=False), tokenizer.eos_token_id]
     return prompt + reply, len(reply)
 
 
@@ -106,66 +105,6 @@ def optimizers(model: nn.Module, muon: bool, lr: float) -> list[torch.optim.Opti
     return [Muon(hidden, lr=lr), torch.optim.AdamW(others, lr=lr, **adamw)]
 
 
-@torch.no_grad()
-def accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, per_level: int, temperature: float) -> dict[str, float]:
-    """Share of solved tasks per "family level" when solving alone; operators are told their rule."""
-    model.eval()
-    out = {}
-    for name in ("chain_sum", "sorting", "operators", "countdown"):
-        family = FAMILIES[name]
-        tasks = [family.draw(rng("check", name, i), level=level) for level in family.levels for i in range(per_level)]
-        prompt = "solve_rule" if name == "operators" else "solve"
-        chats = [[{"role": m.role, "content": m.content} for m in render(PROMPTS[prompt], t.vars)] for t in tasks]
-        inputs = tokenizer.apply_chat_template(
-            chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True,
-            tokenizer_kwargs={"padding_side": "left"},
-        )
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
-        ids = model.generate(**inputs, max_new_tokens=96, **sampling)
-        texts = tokenizer.batch_decode(ids[:, inputs["input_ids"].size(1) :], skip_special_tokens=True)
-        for level in family.levels:
-            hits = [solved(t, text) for t, text in zip(tasks, texts, strict=True) if t.difficulty == level]
-            out[f"{name} {level:g}"] = sum(hits) / len(hits)
-    model.train()
-    return out
-
-
-def solved(task, text: str) -> bool:  # type: ignore[no-untyped-def]
-    """Whether the text ends in `#### ` and the right answer (any right expression for countdown)."""
-    answer = text.rpartition("#### ")[2]
-    if task.category != "countdown":
-        return answer == task.answer
-    return reaches(answer, task.vars["numbers"], task.vars["target"])
-
-
-def reaches(expression: str, numbers: list[int], target: int) -> bool:
-    """Whether an expression of + - * ( ) uses exactly `numbers` and has the value `target`."""
-    import ast
-    import re
-
-    if len(expression) > 60 or sorted(map(int, re.findall(r"\d+", expression))) != numbers:
-        return False
-    try:
-        tree = ast.parse(expression, mode="eval")
-    except (SyntaxError, ValueError):
-        return False
-
-    def value(node: ast.AST) -> int | None:
-        if isinstance(node, ast.Expression):
-            return value(node.body)
-        if isinstance(node, ast.Constant) and isinstance(node.value, int):
-            return node.value
-        if isinstance(node, ast.BinOp):
-            a, b = value(node.left), value(node.right)
-            if a is None or b is None:
-                return None
-            rules = {ast.Add: a + b, ast.Sub: a - b, ast.Mult: a * b}
-            return rules.get(type(node.op))
-        return None
-
-    return value(tree) == target
-
-
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
     """Write the policy beside `out` and rename it into place, keeping a README that is already there."""
     beside = out.with_name(out.name + ".part")
@@ -227,11 +166,11 @@ def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, args: argp
                   f"tokens/s {seen / (time.monotonic() - start):.0f}", flush=True)
             window = []
         if time.monotonic() - checked > args.check * 60:
-            print("accuracy", {k: round(v, 2) for k, v in accuracy(model, tokenizer, 24, 1.0).items()}, flush=True)
+            print("accuracy", {k: round(v, 2) for k, v in accuracy(model, tokenizer, 24).items()}, flush=True)
             save(model, tokenizer, args.out)
             checked = time.monotonic()
     print(f"done: {step} steps, {seen:,} tokens, {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
-    print("accuracy", {k: round(v, 2) for k, v in accuracy(model, tokenizer, 64, 1.0).items()}, flush=True)
+    print("accuracy", {k: round(v, 2) for k, v in accuracy(model, tokenizer, 64).items()}, flush=True)
 
 
 if __name__ == "__main__":

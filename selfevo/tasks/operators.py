@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..errors import UserError
 from ..records import Task
-from ..seeds import derive
+from ..seeds import rng as hashed
 from .procedural import Procedural, Wording
 
 TOP = 99
@@ -41,9 +41,9 @@ class Operators(Procedural):
     """`7@4=?` where `vars["rule"]` says `a@b=2a+3b`: worked as `2*7=14`, `3*4=12`, `14+12=26`, `#### 26`.
 
     Level L applies the operator L times, left to right. In one `world` every symbol always means the same, so the rules can be
-    learned from rewards or written into a memory; they are a hash of (world, symbol). Without the rule the question fits all nine
-    rules and can only be guessed. Numbers are 1..12 and totals stay below 100. With the defaults level 1 has 864 distinct tasks,
-    level 2 over 4,000, level 3 over 3,000.
+    learned from rewards or written into a memory; no two symbols of a world share a rule. Without the rule the question fits all nine
+    rules and can only be guessed. Numbers are 1..12 and totals stay below 100. In world 0 level 1 has 864 distinct tasks,
+    level 2 has 6,842 and level 3 has 43,101.
 
     Args:
         levels: which levels to draw (1 to 3).
@@ -67,7 +67,7 @@ class Operators(Procedural):
         """(p, q) of a symbol in this world. Raises UserError where the world is None."""
         if self.world is None:
             raise UserError("operators: without a `world` a symbol has no rule of its own")
-        return RULES[derive("operators", self.world, symbol) % len(RULES)]
+        return hashed("operators", self.world).sample(RULES, len(SYMBOLS))[SYMBOLS.index(symbol)]
 
     def make(self, level: int, rng: random.Random) -> Task:
         symbol = rng.choice(self.symbols)
