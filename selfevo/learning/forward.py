@@ -87,11 +87,11 @@ class ChosenLogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tokens: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """logits [N, V], tokens [N], temperature [N] -> log-probs [N] and entropies [N] (no gradient), both float32."""
-        chosen = torch.empty(len(tokens), dtype=torch.float32, device=logits.device)
+        """logits [N, V], tokens [N], temperature [N] -> log-probs [N] and entropies [N] (no gradient), float32 (float64 for float64)."""
+        chosen = torch.empty(len(tokens), dtype=wide(logits[:0]).dtype, device=logits.device)
         norm, entropy = torch.empty_like(chosen), torch.empty_like(chosen)
         for rows in chunks(logits):
-            z = logits[rows].float() / temperature[rows].unsqueeze(1)
+            z = wide(logits[rows]) / temperature[rows].unsqueeze(1)
             norm[rows] = z.logsumexp(1)
             chosen[rows] = z.gather(1, tokens[rows].unsqueeze(1)).squeeze(1) - norm[rows]
             entropy[rows] = norm[rows] - ((z - norm[rows].unsqueeze(1)).exp() * z).sum(1)
@@ -106,11 +106,16 @@ class ChosenLogProb(torch.autograd.Function):
         out = torch.empty_like(logits)
         for rows in chunks(logits):
             scale = (grad[rows] / temperature[rows]).unsqueeze(1)
-            p = (logits[rows].float() / temperature[rows].unsqueeze(1) - norm[rows].unsqueeze(1)).exp()
+            p = (wide(logits[rows]) / temperature[rows].unsqueeze(1) - norm[rows].unsqueeze(1)).exp()
             part = p.mul_(-scale)
             part.scatter_add_(1, tokens[rows].unsqueeze(1), scale)
             out[rows] = part.to(out.dtype)
         return out, None, None
+
+
+def wide(logits: Tensor) -> Tensor:
+    """In float32, or float64 where they are that."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def chunks(logits: Tensor) -> list[slice]:
@@ -134,7 +139,7 @@ class Outputs:
 
     def full(self) -> Tensor:
         """Log-probs [N, V] float32 of the vocabulary."""
-        return (self.logits.float() / self.packed.temperature.unsqueeze(1)).log_softmax(-1)
+        return (wide(self.logits) / self.packed.temperature.unsqueeze(1)).log_softmax(-1)
 
     def entropy(self) -> Tensor:
         """[B, T] with gradient, 0 on padding."""

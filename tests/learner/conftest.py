@@ -96,7 +96,7 @@ def near(policy: LivePolicy, scale: float = 0.02, seed: int = 11) -> LivePolicy:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in other.model.parameters():
-            p.add_(torch.randn(p.shape, generator=generator) * scale)
+            p.add_(torch.randn(p.shape, generator=generator).to(p.dtype) * scale)
     return other
 
 
@@ -138,7 +138,7 @@ class Bench:
         """
         import torch
 
-        policy = policy or tiny_policy()
+        policy = policy or tiny_policy(dtype=torch.float64)
         learner = Bench.learner(samples, objective, clip_norm=None, lr=0.0, betas=(0.0, 0.999), **settings)
         ctx = Context(policies)
         learner.update(policy, [], ctx)

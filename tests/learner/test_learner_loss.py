@@ -17,8 +17,8 @@ def objective():
 
 
 def close(a, b):
-    """Equal to 1e-6, absolute, where the largest entry is near 1: float32 rounding and no more."""
-    return (a - b).abs().max() <= 1e-6 * max(1.0, b.abs().max())
+    """Equal to 1e-6, absolute. The weights are in double precision, so that only what the learner itself rounds is left."""
+    return (a - b).abs().max() <= 1e-6 and b.abs().max() > 0.01
 
 
 def drawn(bench, n=8):
@@ -31,7 +31,6 @@ def test_gradient_does_not_depend_on_micro_batches(bench, micro_tokens):
     whole = bench.gradient(samples, objective(), policies=base)
     split = bench.gradient(samples, objective(), policies=base, micro_tokens=micro_tokens)
     assert close(whole, split)
-    assert whole.norm() > 0.1
 
 
 def test_gradient_does_not_depend_on_the_order_of_samples(bench):
@@ -44,7 +43,7 @@ def test_gradient_does_not_depend_on_the_order_of_samples(bench):
 def test_nll_gradient_equals_the_one_of_transformers(bench):
     samples = bench.samples(6, mask=bench.coin_mask)
     ours = bench.gradient(samples, {"nll": NLL()}, micro_tokens=50)
-    model = bench.model()
+    model = bench.model(dtype=torch.float64)
     total, count = torch.zeros(()), sum(sum(s.columns["mask"]) for s in samples)
     for s in samples:
         ids = torch.tensor([s.contexts["train"] + s.response])
