@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from selfevo.evals import Suite
+from selfevo.spec.check import build
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(p.stem for p in (CONFIGS / "eval").glob("*.yaml"))
@@ -20,7 +20,7 @@ def suite(name):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose(f"eval/{name}")
     OmegaConf.update(config, "scale", OmegaConf.load(CONFIGS / "scale" / "tiny.yaml"), force_add=True)
-    return instantiate(config.eval, _convert_="all")
+    return build(OmegaConf.to_container(config.eval, resolve=True))
 
 
 @pytest.mark.parametrize("name", NAMES)

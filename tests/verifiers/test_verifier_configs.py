@@ -7,22 +7,23 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from selfevo.errors import SpecErrors
 from selfevo.records import Row, Task, Trajectory, Turn
+from selfevo.spec.check import build
 from selfevo.verifiers import verify
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(p.stem for p in (CONFIGS / "verifier").glob("*.yaml"))
 
 
-def composed(name):
+def composed(name, task="selfevo.tasks.Sorting", **settings):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose(f"verifier/{name}")
     OmegaConf.update(config, "scale", OmegaConf.load(CONFIGS / "scale" / "tiny.yaml"), force_add=True)
-    OmegaConf.update(config, "task", {"_target_": "selfevo.tasks.Sorting"}, force_add=True)
-    return instantiate(config.verifier, _convert_="all")
+    OmegaConf.update(config, "task", {"_target_": task, **settings}, force_add=True)
+    return build(OmegaConf.to_container(config.verifier, resolve=True))
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("reasoning_gym", "math", "dapo_math")])
@@ -38,9 +39,24 @@ def test_gold_answers_score_more_than_wrong_ones(name, ctx):
     assert all(r.score.keep for r in rows)
 
 
-@pytest.mark.parametrize("name", ["math", "dapo_math", "reasoning_gym"])
-def test_configs_that_need_more_still_bind(name):
-    assert all(part.scope in ("row", "group", "batch") for part in composed(name).values())
+@pytest.mark.parametrize("name", ["math", "dapo_math"])
+def test_configs_that_need_workers_still_bind(name):
+    assert all(part.scope in ("row", "group") for part in composed(name).values())
+
+
+def test_reasoning_gym_answers_are_graded_by_their_dataset(ctx):
+    pytest.importorskip("reasoning_gym")
+    source = {"dataset": "spell_backward", "size": 3}
+    parts = composed("reasoning_gym", "selfevo.tasks.ReasoningGym", **source)
+    tasks = list(parts["graded"].grader)
+    texts = [f"#### {t.answer}" for t in tasks] + [f"#### {t.answer}x" for t in tasks]
+    rows = [Row.of(Trajectory(str(i), tasks[i % 3], "s", "p@0", (Turn("policy", t),), "e")) for i, t in enumerate(texts)]
+    assert [r.reward("score") for r in verify(parts, rows, ctx)] == [1.0] * 3 + [0.0] * 3
+
+
+def test_a_source_that_cannot_grade_is_refused():
+    with pytest.raises(SpecErrors, match=r"graded\.grader.*Sorting has no grade"):
+        composed("reasoning_gym")
 
 
 def test_dapo_adds_the_punishment_and_drops_groups_without_a_difference(ctx):
