@@ -49,7 +49,7 @@ class Suite:
         seed: chooses another list of tasks.
         temperature, top_p, top_k: sampling; temperature 0 is greedy.
         max_tokens: reply limit; None leaves the role's.
-        k: the k of pass@k and maj@k, each at most `samples`; None means `samples` alone.
+        k: the k of pass@k and maj@k, each at most `samples`; None means `samples` alone, an empty list none.
         correct: name of the reward that decides.
         threshold: a sample solved its task when that reward is at least this.
         bootstrap: resamples of the interval of pass@1; 0 leaves it out.
@@ -94,6 +94,7 @@ class Suite:
         self.temperature, self.top_p, self.top_k, self.max_tokens = temperature, top_p, top_k, max_tokens
         self.correct, self.threshold, self.bootstrap, self.by = correct, threshold, bootstrap, tuple(by)
         self._tasks: tuple[Task, ...] | None = None
+        self._held_out: frozenset[str] | None = None
 
     def tasks(self) -> list[Task]:
         """The fixed list, ids all distinct. Raises UserError when the source has fewer than `n` distinct tasks."""
@@ -104,7 +105,9 @@ class Suite:
     @property
     def held_out(self) -> frozenset[str]:
         """Ids that no curriculum may hand out."""
-        return frozenset(task.id for task in self.tasks())
+        if self._held_out is None:
+            self._held_out = frozenset(task.id for task in self.tasks())
+        return self._held_out
 
     def _choose(self) -> list[Task]:
         """A seeded shuffle of a finite source, or draws from an endless one; repeated ids count once."""
@@ -160,10 +163,10 @@ class Suite:
         """One per task, ordered by task id, so that no number depends on the order of rows."""
         extract = Extract()
         given = any("answer" in row.score.info for row in rows)
-        tallies = []
+        tallies, most = [], max(self.k, default=1)
         for (_id,), mine in sorted(groups(rows, ["task"]).items()):
-            if len(mine) < self.k[-1]:
-                raise UserError(f"suite '{self.name}': task {_id} has {len(mine)} samples; pass@{self.k[-1]} needs {self.k[-1]}")
+            if len(mine) < most:
+                raise UserError(f"suite '{self.name}': task {_id} has {len(mine)} samples; pass@{most} needs {most}")
             answers = tuple(row.score.info.get("answer") if given else answer_of(row, extract) for row in mine)
             tallies.append(Tally(mine[0].trajectory.task, tuple(map(self._solved, mine)), answers))
         return tallies

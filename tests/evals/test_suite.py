@@ -136,6 +136,13 @@ def test_too_few_samples_for_k_are_refused():
         suite().metrics([])
 
 
+def test_without_k_only_pass_at_one_is_reported():
+    task = suite().tasks()[0]
+    m = suite(k=[], samples=1).metrics([row(task, 0, 1, "1")])
+    assert m["eval/s/pass@1"] == 1.0
+    assert not [name for name in m if "maj" in name or "@" in name.removeprefix("eval/s/pass@1")]
+
+
 def test_threshold_and_reward_name_decide():
     task = suite().tasks()[0]
     rows = [row(task, i, x).rewarded("f1", 1 - x) for i, x in enumerate([0.0, 0.2, 0.6, 1.0])]
