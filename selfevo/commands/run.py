@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..cli import complain
 from ..errors import SelfevoError, Stopped, UserError
 from ..spec import RunSpec, build, check, configs, preflight
-from ..spec.compose import usable
+from ..spec.sources import hydra_line
 from . import arguments as args
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def through_hydra(arguments: Sequence[str]) -> int:
     try:
         hydra.main(config_path=str(configs()), config_name="config", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise usable(error) from error
+        raise UserError(hydra_line(error)) from error
     except ValueError as error:  # Hydra's word for flags that exclude each other
         raise UserError(str(error)) from error
     finally:

@@ -184,7 +184,7 @@ class Binder:
                 return bound
             trials.append(trial.notes)
         if not trials:
-            return self._wrong(" or ".join(describe(a) for a in args), value, path)
+            return self._wrong(describe(typing.Union[args]), value, path)  # noqa: UP007 (built at run time)
         for problem in min(trials, key=lambda notes: len(notes.problems)).problems:
             self.notes.add(problem.path, problem.message)
         return BAD

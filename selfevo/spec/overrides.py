@@ -26,11 +26,13 @@ _SCHEMA = ("scale", "checkpoint")
 
 @dataclass(slots=True)
 class Prepared:
-    """`hydra` are the overrides for Hydra (sweeps kept), `plain` the same with the first value of every sweep, `assigned` the keys
-    that were given a value, and `problems` what was wrong."""
+    """`hydra` are the overrides for Hydra (sweeps kept); `groups` and `values` what they choose and set, with the first value of every
+    sweep; `assigned` the keys given a value; `problems` what was wrong; `cfg` the config that comes out."""
 
+    cfg: Any = None
     hydra: list[str] = field(default_factory=list)
-    plain: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
     assigned: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -51,7 +53,7 @@ def prepare(tree: Configs, overrides: Sequence[str], multirun: bool = False) -> 
         if key == "hydra" or key.startswith(("hydra.", "hydra/")):
             out.hydra.append(text)
             if key == "hydra.searchpath":
-                out.plain.append(text)
+                out.groups.append(text)
         elif parsed.package is not None or (repo.group_exists(key) and not _assigns(parsed)):
             if _choice(parsed, choices(repo, key) if repo.group_exists(key) else None, known, out.problems):
                 chosen.append((_prefixed(parsed, listed), _prefixed(parsed, listed, _first(parsed, choices(repo, key)))))
@@ -61,9 +63,12 @@ def prepare(tree: Configs, overrides: Sequence[str], multirun: bool = False) -> 
     whole = [plain for _, plain in chosen if "@" not in plain]
     chosen = [_placed(tree, pair, whole) for pair in chosen]
     out.hydra += [text for text, _ in chosen]
-    out.plain += [text for _, text in chosen]
-    if values and not out.problems:
-        _values(tree, values, known, out)
+    out.groups += [text for _, text in chosen]
+    wrong = bool(out.problems)
+    out.cfg = tree.compose(out.groups)
+    if not wrong:  # without a group that was asked for, nothing can be said about keys
+        _values(values, known, out)
+        tree.assign(out.cfg, out.values)
     return out
 
 
@@ -157,12 +162,11 @@ def _rank(text: str) -> int:
     return 0 if key == _FIRST else 2 if key == _LAST else 1
 
 
-def _values(tree: Configs, values: Sequence[Override], known: Sequence[str], out: Prepared) -> None:
+def _values(values: Sequence[Override], known: Sequence[str], out: Prepared) -> None:
     """Hold every key=value against the config that the groups compose to."""
     from omegaconf import OmegaConf
 
-    cfg: Any = OmegaConf.to_container(tree.compose(out.plain), resolve=False)
-    cfg.pop("hydra", None)
+    cfg = OmegaConf.to_container(out.cfg, resolve=False)
     for parsed in values:
         key, text = parsed.key_or_group, _text(parsed)
         parent, missing = _deepest(cfg, key, out.assigned)
@@ -179,11 +183,11 @@ def _values(tree: Configs, values: Sequence[Override], known: Sequence[str], out
             continue
         if parsed.is_delete():
             out.hydra.append(parsed.input_line or f"~{key}")
-            out.plain.append(f"~{key}")
+            out.values.append(f"~{key}")
             continue
         out.assigned.append(key)
         out.hydra.append(f"{prefix}{key}={text}")
-        out.plain.append(f"{prefix}{key}={_first(parsed)}")
+        out.values.append(f"{prefix}{key}={_first(parsed)}")
 
 
 def _deepest(cfg: Any, key: str, added: Sequence[str]) -> tuple[Any, str | None]:

@@ -30,12 +30,19 @@ class Origin:
             for i, key in enumerate(keys):
                 node = child(node, key)
                 pointer = _POINTER.match(node) if isinstance(node, str) else None
-                if pointer:
+                if pointer and self.holds(pointer[1]):
                     keys = pointer[1].split(".") + keys[i + 1 :]
                     break
             else:
                 break
         return ".".join(keys)
+
+    def holds(self, path: str) -> bool:
+        """Whether the spec has something at a path (a pointer may point to nothing)."""
+        node: Any = self.tree
+        for key in path.split("."):
+            node = child(node, key)
+        return node is not None
 
 
 def child(node: Any, key: str) -> Any:

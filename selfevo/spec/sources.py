@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from ..errors import SpecErrors, UserError
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -46,10 +46,41 @@ class Configs:
         return self.loader._parse_overrides_and_create_caching_repo(self.base, only)[1]
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The composed config, Hydra's own node included. Raises Hydra's errors."""
+        """The composed config without Hydra's own node, open to new keys. Raises SpecErrors."""
+        from hydra.errors import HydraException
         from hydra.types import RunMode
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
 
-        return self.loader.load_configuration(self.base, list(overrides), run_mode=RunMode.RUN, from_shell=False)
+        try:
+            cfg = self.loader.load_configuration(self.base, list(overrides), run_mode=RunMode.RUN, from_shell=False)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise SpecErrors([hydra_line(error)]) from error
+        OmegaConf.set_struct(cfg, False)
+        cfg.pop("hydra", None)
+        return cfg
+
+    def assign(self, cfg: DictConfig, overrides: Sequence[str]) -> None:
+        """Apply key=value overrides to a composed config, as Hydra does. Raises SpecErrors."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            self.loader._apply_overrides_to_config(OverridesParser.create().parse_overrides(list(overrides)), cfg)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise SpecErrors([hydra_line(error)]) from error
+
+
+def hydra_line(error: BaseException) -> str:
+    """A Hydra or OmegaConf error as one line; what it advises about prefixes is left out."""
+    text = str(error) or str(error.__cause__ or type(error).__name__)
+    kept = []
+    for line in text.splitlines():
+        if line.strip().startswith(("To append", "Or add a second", "Either remove", "Available options", "Set the environment", "Config search path")):
+            break
+        kept.append(line.strip())
+    return " ".join(part for part in kept if part)
 
 
 def choices(repo: Any, group: str) -> list[str]:

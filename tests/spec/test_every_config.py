@@ -1,0 +1,47 @@
+"""Every YAML file of the tree composes and binds, and none of it imports torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from selfevo import spec
+from selfevo.commands.list import title
+
+ROOT = spec.configs()
+FILES = sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.yaml"))
+CHOICES = [(str(f.parts[0]), str(Path(*f.parts[1:]).with_suffix(""))) for f in FILES if len(f.parts) > 1]
+
+
+@pytest.mark.parametrize("group, choice", CHOICES, ids=lambda x: x)
+def test_every_choice_of_every_group_composes_and_binds(group: str, choice: str) -> None:
+    overrides = {"loop": {"blank": ["loop.main={do:[evaluate]}", "+stages.evaluate={kind:evaluate,role:solver,suite:'${eval}'}", "+policies.solver=${model}", "+roles.solver={policy:solver}"]}}
+    spec.read([f"{group}={choice}", *overrides.get(group, {}).get(choice, [])])
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_config_opens_with_a_line_that_says_what_it_is(file: Path) -> None:
+    assert len(title(ROOT / file)) > 10
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_no_config_uses_a_key_that_yaml_reads_as_a_truth_value(file: Path) -> None:
+    def keys(node: object) -> list[object]:
+        if isinstance(node, dict):
+            return [*node, *(k for v in node.values() for k in keys(v))]
+        return [k for v in node for k in keys(v)] if isinstance(node, list) else []
+
+    assert not [k for k in keys(yaml.safe_load((ROOT / file).read_text())) if isinstance(k, bool)]
+
+
+def test_checking_every_component_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom selfevo import spec\n"
+        "spec.read([]); spec.read(['experiment=quickstart', 'scale=tiny'])\n"
+        "print([m for m in ('torch', 'transformers', 'pandas', 'sympy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
