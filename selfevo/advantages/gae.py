@@ -42,6 +42,7 @@ class Gae:
             if isinstance(number, float | int) and not 0 <= number <= 1:
                 raise UserError(f"advantages.{type(self).__name__}: {name} must lie in [0, 1], got {number}")
         self.gamma, self.lam, self.reward, self.value = gamma, lam, reward, value
+        self.needs = frozenset({"value"}) if value == "value" else frozenset()  # the learner computes this column before the others
 
     def __call__(self, samples: Sequence[Sample], rows: Sequence[Row], ctx: RunCtx) -> list[Column]:
         """Advantages [T] per sample. Raises UserError where a row lacks the reward or a sample the value column."""

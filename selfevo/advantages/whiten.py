@@ -45,6 +45,7 @@ class Whiten:
         if eps < 0:
             raise UserError(f"advantages.Whiten: eps must not be negative, got {eps}")
         self.of: Advantage = Raw(reward) if of is None else of
+        self.needs: frozenset[str] = getattr(self.of, "needs", frozenset())
         self.center, self.std, self.eps, self.count = center, std, eps, count
 
     def __call__(self, samples: Sequence[Sample], rows: Sequence[Row], ctx: RunCtx) -> list[Column]:
