@@ -1,4 +1,4 @@
-"""Where the time of a run goes: generate, score, train, io, and other (the rest)."""
+"""Where the time of a run goes: start (loading code and models), generate, score, train, io, and other (the rest)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-KINDS = ("generate", "score", "train", "io")
+KINDS = ("start", "generate", "score", "train", "io")
 
 
 class Clock:

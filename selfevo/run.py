@@ -243,7 +243,8 @@ def execute(spec: RunSpec, root: Path, resume: bool = False, observers: list[Obs
     try:
         with stop_on_signals(run):
             run._tell("start", spec, root, resume)
-            run.build()
+            with run.world.clock.span("start"):
+                run.build()
             run.execute()
         status = "done"
     except KeyboardInterrupt:

@@ -1,61 +1,16 @@
 """The grammar carries loops beyond GRPO: replies come from a script, everything else is the real run."""
 
-import json
 from pathlib import Path
 
 import pytest
+from scripted_specs import EXACT, POLICY, coevolution, engine, probe, trainer
 
-from selfevo import spec
 from selfevo.commits import read_rows
 from selfevo.errors import EngineError, UserError
-from selfevo.records import Version
-from selfevo.run import execute
 from selfevo.store import RunDir
 
 
-class CountingTrainer:
-    """Makes a version whenever it gets rows: stands where a weight optimizer would, for policies that have no weights."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def update(self, target, rows, ctx):
-        self.calls += bool(rows)
-        ctx.log("train/calls", self.calls)
-        return Version(target.name, "new", (target.version.id,), info={"rows": str(len(rows))}) if rows else None
-
-    def state_dict(self):
-        return {"calls": self.calls}
-
-    def load_state_dict(self, state):
-        self.calls = state["calls"]
-
-
-EXACT = {"exact": {"_target_": "selfevo.verifiers.Exact"}}
-POLICY = {"_target_": "selfevo.models.Scripted"}
-TRAINER = {"_target_": f"{__name__}.CountingTrainer"}
-
-
-@pytest.fixture
-def run_of(tmp_path):
-    """Runs a spec given as a mapping (with two sums as its task source); returns the run and its metrics lines."""
-
-    def go(body, questions=(("2+2", "4"), ("1+1", "2"))):
-        file = tmp_path / "tasks.jsonl"
-        file.write_text("".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in questions))
-        base = {"name": "scripted", "seed": 3, "task": {"_target_": "selfevo.tasks.Dataset", "path": str(file)}, "policies": {"solver": POLICY},
-                "curriculum": {"_target_": "selfevo.curricula.Epochs", "tasks": {"_target_": "selfevo.tasks.Dataset", "path": str(file)}},
-                "roles": {"solver": {"policy": "solver", "prompt": "solve"}}, "prompts": {"solve": "Q {question}"},
-                "launcher": {"_target_": "selfevo.launchers.Inline"}}
-        checked = spec.check({**base, **body})
-        run = execute(checked, tmp_path / "run")
-        return run, [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-
-    return go
-
-
-def engine(**replies):
-    return {"_target_": "selfevo.engines.Scripted", "replies": replies}
+TRAINER = trainer()
 
 
 def metric(lines, stage, name):
@@ -89,28 +44,7 @@ def test_attempt_critique_retry_improves_only_what_was_wrong(run_of):
 
 
 def test_two_policies_alternate_and_the_proposer_is_paid_by_nested_solver_rollouts(run_of):
-    run, lines = run_of({
-        "policies": {"proposer": POLICY, "solver": POLICY},
-        "roles": {"proposer": {"policy": "proposer", "prompt": "propose"}, "solver": {"policy": "solver"}},
-        "prompts": {"propose": "new {question}", "solve": "Q {question}"},
-        "engine": engine(new=["3+3\n#### 6", "5+5\n#### 10", "nonsense"], **{
-            "Q 3+3": ["#### 6", "#### 7"], "Q 5+5": "#### 10", "Q 2+2": "#### 4", "Q 1+1": "#### 2"}),
-        "curriculum": {"_target_": "selfevo.curricula.Pool", "parse": {"_target_": "selfevo.tasks.FromText"}, "where": {"learnable": {"above": 0}}},
-        "stages": {
-            "propose": {"kind": "rollout", "role": "proposer", "tasks": "task", "n": 1, "group": 3},
-            "attempts": {"kind": "rollout", "role": "solver", "tasks": {"follow": "propose"}, "parse": {"_target_": "selfevo.tasks.FromText"}, "group": 4},
-            "marks": {"kind": "score", "of": "attempts", "verifier": EXACT},
-            "learnability": {"kind": "score", "of": "propose", "using": ["marks"], "update": ["curriculum"],
-                             "verifier": {"learnable": {"_target_": "selfevo.verifiers.Children", "table": "marks"}}},
-            "train_proposer": {"kind": "train", "policy": "proposer", "from": "learnability", "optimizer": TRAINER},
-            "solve": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 2},
-            "score": {"kind": "score", "of": "solve", "verifier": EXACT},
-            "train_solver": {"kind": "train", "policy": "solver", "from": "score", "optimizer": TRAINER},
-        },
-        "loop": {"round": {"repeat": 2, "do": {
-            "teach": {"repeat": 2, "do": ["propose", "attempts", "marks", "learnability", "train_proposer"]},
-            "learn": {"repeat": 3, "do": ["solve", "score", "train_solver"]}}}},
-    })
+    run, lines = run_of(coevolution())
     assert metric(lines, "attempts", "rollout/unparsed") == [1] * 4
     # three proposals: half of the attempts at 3+3 succeed (1), all at 5+5 (0), no one could try the third (0)
     assert metric(lines, "learnability", "score/learnable") == [pytest.approx(1 / 3)] * 4
@@ -123,38 +57,20 @@ def test_two_policies_alternate_and_the_proposer_is_paid_by_nested_solver_rollou
     assert {row.trajectory.policy for row in solved} == {"solver@000005"}
 
 
-PROBE = {
-    "memories": {"skills": {"_target_": "selfevo.memories.Text", "files": {"hint.md": "guess"}}},
-    "roles": {"agent": {"policy": "solver", "prompt": "act", "memories": ["skills"]}, "writer": {"policy": "solver", "prompt": "write"}},
-    "prompts": {"act": "{skills}: {question}", "write": "improve for {question}"},
-    "stages": {
-        "draft": {"kind": "rollout", "role": "writer", "tasks": "task", "n": 1},
-        "marks": {"kind": "score", "of": "draft", "verifier": {"any": {"_target_": "selfevo.verifiers.Format", "pattern": "."}}},
-        "propose": {"kind": "train", "memory": "skills", "from": "marks", "optimizer": {"_target_": "selfevo.memories.FromRows", "file": "hint.md"}},
-        "probe": {"kind": "rollout", "role": "agent", "tasks": "curriculum", "n": 2, "bind": {"skills": ["current", "propose"]}, "seed_by": ["task"]},
-        "gate": {"kind": "score", "of": "probe", "subject": "skills", "verifier": {
-            **EXACT, "gain": {"_target_": "selfevo.verifiers.paired.PairedGate", "memory": "skills", "reward": "exact"}}},
-        "accept": {"kind": "train", "memory": "skills", "from": "gate", "promote": "current",
-                   "optimizer": {"_target_": "selfevo.memories.AdoptWithinBudget", "reward": "exact"}},
-    },
-    "loop": {"main": {"repeat": 1, "do": ["draft", "marks", "propose", "probe", "gate", "accept"]}},
-}
-
-
 def test_a_paired_probe_promotes_the_memory_version_that_gains(run_of):
-    run, lines = run_of({**PROBE, "engine": engine(improve="carry the one", **{"carry the one: 2+2": "#### 4", "guess: 2+2": "#### 5", ": 1+1": "#### 2"})})
+    run, lines = run_of(probe(improve="carry the one", **{"carry the one: 2+2": "#### 4", "guess: 2+2": "#### 5", ": 1+1": "#### 2"}))
     assert metric(lines, "accept", "gate/wins") == [1] and metric(lines, "accept", "gate/losses") == [0]
     assert run.world.lineages.current()["skills"] == "000001"
     assert (run.store.root / "memories/skills/000001/hint.md").read_text() == "carry the one\n"
-    probe = read_rows(run.store, "main.0", "gate")
-    assert [row.trajectory.memories["skills"] for row in probe] == ["000000", "000001"] * 2
+    rows = read_rows(run.store, "main.0", "gate")
+    assert [row.trajectory.memories["skills"] for row in rows] == ["000000", "000001"] * 2
     manifest = {e["stage"]: e for e in run.store.manifest}
     assert manifest["propose"]["promotions"] == {} and manifest["accept"]["promotions"] == {"skills": {"current": "000001"}}
 
 
 def test_a_paired_probe_leaves_a_memory_alone_when_the_edit_breaks_what_worked(run_of):
-    run, lines = run_of({**PROBE, "engine": engine(improve="carry the one", **{"carry the one: 2+2": "#### 4", "guess: 2+2": "#### 5",
-                                                                               "carry the one: 1+1": "#### 3", ": 1+1": "#### 2"})})
+    run, lines = run_of(probe(improve="carry the one", **{"carry the one: 2+2": "#### 4", "guess: 2+2": "#### 5",
+                                                                               "carry the one: 1+1": "#### 3", ": 1+1": "#### 2"}))
     assert metric(lines, "accept", "gate/losses") == [1]
     assert run.world.lineages.current()["skills"] == "000000"
     assert run.world.lineages.resolve("skills", "propose").id == "000001"  # kept in the lineage, not promoted
