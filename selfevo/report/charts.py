@@ -1,0 +1,137 @@
+"""Which charts a report shows: metrics that belong together in one pair of axes, everything else on its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from .figures import Chart, chart
+from .series import Metrics, Series, natural
+
+MOST = 8
+"""Series in one chart; more cannot be told apart."""
+
+
+@dataclass
+class Section:
+    """Charts under one heading, and the metrics that did not change: (metric, stage, value)."""
+
+    title: str
+    charts: list[Chart] = field(default_factory=list)
+    constant: list[tuple[str, str, float]] = field(default_factory=list)
+
+
+class Plan:
+    """Hands out each series once, so that what no group names still gets a chart."""
+
+    def __init__(self, metrics: Metrics):
+        self.metrics = metrics
+        self.used: set[tuple[str, str]] = set()
+
+    def add(self, section: Section, title: str, patterns: str | Sequence[str], wide: bool = False) -> None:
+        """One chart of every series that matches and changes; those that do not change are listed."""
+        patterns = [patterns] if isinstance(patterns, str) else patterns
+        found = [s for p in patterns for s in self.metrics.matching(p) if (s.metric, s.stage) not in self.used]
+        self.used |= {(s.metric, s.stage) for s in found}
+        moving = sorted((s for s in found if not s.constant), key=lambda s: natural(s.label)) if len(patterns) == 1 else [s for s in found if not s.constant]
+        section.constant += [(s.metric, s.stage, s.last) for s in found if s.constant]
+        if not moving:
+            return
+        shown = spread(moving, MOST)
+        note = f"{len(shown)} of {len(moving)} shown" if len(shown) < len(moving) else ""
+        band = self._interval(shown[0]) if len(shown) == 1 else None
+        if band:
+            note = "shaded: 95% bootstrap interval over tasks"
+        section.charts.append(chart(title, shown, note, band, wide))
+
+    def drop(self, pattern: str) -> None:
+        """Leave matching series out of the charts: other parts of the page show them."""
+        self.used |= {(s.metric, s.stage) for s in self.metrics.matching(pattern)}
+
+    def rest(self, section: Section, pattern: str) -> None:
+        """A chart for every metric left that matches; metrics named a=1, a=2, ... share one."""
+        left = dict.fromkeys(family(s.metric) for s in self.metrics.matching(pattern) if (s.metric, s.stage) not in self.used)
+        for name in left:
+            self.add(section, name, re.escape(name) + r"(?:=(.+))?" if self._has_members(name) else re.escape(name))
+
+    def _has_members(self, name: str) -> bool:
+        return any(s.metric.startswith(f"{name}=") for s in self.metrics.all)
+
+    def _interval(self, series: Series) -> tuple[Series, Series] | None:
+        low, high = (self.metrics.of(f"{series.metric}/{end}", series.stage) for end in ("low", "high"))
+        whole = low is not None and high is not None and len(low.points) == len(high.points) == len(series.points)
+        return (low, high) if low is not None and high is not None and whole else None
+
+
+def family(metric: str) -> str:
+    """"curriculum/solved/level" of "curriculum/solved/level=3"; a name without "=" is its own family."""
+    return metric.partition("=")[0]
+
+
+def spread(series: Sequence[Series], most: int) -> list[Series]:
+    """At most `most` of them, evenly spaced, the first and the last included."""
+    if len(series) <= most:
+        return list(series)
+    return [series[round(i * (len(series) - 1) / (most - 1))] for i in range(most)]
+
+
+def sections(metrics: Metrics) -> list[Section]:
+    """Every chart of a run; sections with nothing to show are left out."""
+    plan = Plan(metrics)
+    plan.drop(r"time/.*")
+    made = [_evaluation(plan), _rollout(plan), _training(plan), _others(plan, "Curriculum", "curriculum"), _others(plan, "Numbers that vary", "vary")]
+    prefixes = dict.fromkeys(s.metric.partition("/")[0] for s in metrics.all)
+    made += [_others(plan, prefix.capitalize(), prefix) for prefix in prefixes]
+    return [s for s in made if s.charts or s.constant]
+
+
+def suites(metrics: Iterable[Series]) -> list[str]:
+    """Names of the evaluated suites, in order of appearance."""
+    found = (re.fullmatch(r"eval/([^/]+)/.+", s.metric) for s in metrics)
+    return list(dict.fromkeys(m[1] for m in found if m))
+
+
+def _evaluation(plan: Plan) -> Section:
+    section = Section("Evaluation")
+    for suite in suites(plan.metrics.all):
+        own = f"eval/{re.escape(suite)}"
+        plan.drop(f"{own}/(tasks|samples|errors|generated_tokens|pass@1/low|pass@1/high)")
+        names = dict.fromkeys(s.stage for s in plan.metrics.named(f"eval/{suite}/pass@1"))
+        plan.add(section, f"pass@1 on {suite}", f"{own}/pass@1", wide=len(names) == 1)
+        plan.add(section, f"pass@1 on {suite} by level", f"{own}/pass@1/level=(.+)")
+        plan.add(section, f"pass@1 on {suite} by category", f"{own}/pass@1/category=(.+)")
+        plan.add(section, f"pass@k and maj@k on {suite}", f"{own}/((?:pass|maj)@\\d+)")
+        plan.add(section, f"answers on {suite}", f"{own}/(answered|precision|distinct|truncated)")
+        plan.rest(section, f"{own}/.+")
+    return section
+
+
+def _rollout(plan: Plan) -> Section:
+    section = Section("Rollouts and rewards")
+    plan.drop(r"rollout/\w+_tokens|rollout/(trajectories|tasks)|score/rows|score/.+_(errors|timeouts|abstained)")
+    plan.add(section, "training reward (mean)", "rollout/reward", wide=True)
+    plan.add(section, "rewards by part (mean)", r"score/(?!keep$)(.+)")
+    plan.add(section, "entropy (nats per token)", "rollout/entropy")
+    plan.add(section, "length (tokens)", "rollout/length")
+    plan.add(section, "shares of trajectories", r"rollout/(truncated|failed|pruned|error)")
+    plan.add(section, "share kept for training", "score/keep")
+    plan.rest(section, r"(rollout|score)/.+")
+    return section
+
+
+def _training(plan: Plan) -> Section:
+    section = Section("Training")
+    plan.drop(r"train/(rows|tokens|steps)")
+    plan.add(section, "loss", "train/loss")
+    plan.add(section, "KL", r"train/(.*kl.*)")
+    plan.add(section, "share of clipped ratios", r"train/(.+/clip\w*)")
+    plan.add(section, "gap to the sampler's log-probs", r"train/(sampler_gap)")
+    plan.rest(section, r"train/.+")
+    return section
+
+
+def _others(plan: Plan, title: str, prefix: str) -> Section:
+    section = Section(title)
+    plan.rest(section, f"{re.escape(prefix)}(?:/.+)?")
+    return section
