@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..errors import UserError, nearest
 from ..protocols import Varying
-from .problems import Notes, Use, join, show
+from .problems import BROKEN, Notes, Use, join, show
 from .refs import Ref
 from .signatures import Signature, locate, methods, resolve, signature
 from .varying import varying
@@ -31,6 +31,8 @@ class Binder:
 
     def bind(self, value: Any, hint: Any, path: str) -> Any:
         """The value as the annotation wants it, or BAD."""
+        if value is BROKEN:
+            return BAD
         if hint is Any or isinstance(hint, typing.TypeVar):
             return self._free(value, path)
         hint = resolve(hint, vars(typing))
@@ -108,6 +110,8 @@ class Binder:
         return kwargs if good else BAD
 
     def _free(self, value: Any, path: str) -> Any:
+        if value is BROKEN:
+            return BAD
         if isinstance(value, Mapping):
             if "_target_" in value:
                 return self.component(value, path)

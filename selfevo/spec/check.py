@@ -12,7 +12,7 @@ from ..errors import SpecErrors, UserError, nearest
 from ..protocols import Curriculum, Engine, Optimizer, Part, Strategy, TaskSource, each_item
 from ..roles import Role
 from .bind import BAD, Binder
-from .problems import Notes, Problem, Use, join, show
+from .problems import BROKEN, Notes, Problem, Use, join, show
 from .resolve import Origin, read_scale, resolve
 from .runspec import Checkpoint, RunSpec
 from .uses import Known, look_up, loop_uses, stage_uses
@@ -106,15 +106,19 @@ class _Checker:
     def _mapping(self, key: str) -> dict[str, Any]:
         """A mapping of named nodes; null takes a name out, since a merged config cannot delete a key."""
         node = self.raw.get(key) or {}
+        if node is BROKEN:
+            return {}
         if not isinstance(node, Mapping):
             self.notes.add(key, f"expected a mapping of names, got {show(node)}")
             return {}
         for entry in node:
             if not entry.replace("_", "").replace("-", "").isalnum():
                 self.notes.add(join(key, entry), "a name may hold letters, digits, _ and - only")
-        return {k: v for k, v in node.items() if v is not None}
+        return {k: v for k, v in node.items() if v is not None and v is not BROKEN}
 
     def _built(self, node: Any, path: str, hint: Any = Any) -> Any:
+        if node is BROKEN:
+            return BAD
         if hint is Any and not (isinstance(node, Mapping) and "_target_" in node):
             self.notes.add(path, f"expected a component (a mapping with _target_), got {show(node)}")
             return BAD
@@ -198,7 +202,8 @@ class _Checker:
         block, errors = loops.parse(kept, list(maps["stages"]), [*maps["policies"], *maps["memories"]])
         for error in errors:
             path, _, message = error.partition(": ")
-            self.notes.add(path, message)
+            if repr(BROKEN) not in message:
+                self.notes.add(path, message)
         return block
 
 

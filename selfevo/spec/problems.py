@@ -9,6 +9,17 @@ from typing import Any
 from ..errors import nearest
 
 
+class Broken:
+    """The type of BROKEN."""
+
+    def __repr__(self) -> str:
+        return "<broken>"
+
+
+BROKEN: Any = Broken()
+"""Stands in a resolved spec for a value whose mistake is already noted, so that nothing more is said about it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake: `path` is the dotted key it was found under ("" for the whole spec)."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import nearest
-from .problems import Notes, join
+from .problems import BROKEN, Notes, join
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -55,7 +55,7 @@ def child(node: Any, key: str) -> Any:
 
 
 def resolve(cfg: DictConfig, notes: Notes) -> dict[str, Any]:
-    """The config as plain values. Pointers to nowhere, missing values and keys YAML misreads go to the notes; such entries are left out."""
+    """The config as plain values. Pointers to nowhere, missing values and keys YAML misreads go to the notes; BROKEN stands in their place."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -85,6 +85,7 @@ def _piecewise(cfg: DictConfig, node: Any, path: str, notes: Notes) -> Any:
         if isinstance(value, dict):
             out[str(key)] = _piecewise(cfg, value, here, notes)
             continue
+        out[str(key)] = BROKEN
         if value == "???":
             notes.add(here, "required, but not given")
             continue

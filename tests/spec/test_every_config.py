@@ -17,10 +17,22 @@ FILES = sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.yaml"))
 CHOICES = [(str(f.parts[0]), str(Path(*f.parts[1:]).with_suffix(""))) for f in FILES if len(f.parts) > 1]
 
 
+WITH = {
+    "curriculum=epochs": ["task=gsm8k"],
+    "engine=scripted": ["model=scripted", "engine.replies=[yes]"],
+    "task=jsonl": ["task.path=my.jsonl"],
+    "verifier=reasoning_gym": ["task=reasoning_gym"],
+    "loop=blank": [
+        "+policies.solver=${model}", "+roles.solver={policy: solver}", "+stages.look={kind: evaluate, role: solver, suite: '${eval}'}",
+        "+loop.main={do: [look]}",
+    ],
+}
+"""What a choice says it must be combined with."""
+
+
 @pytest.mark.parametrize("group, choice", CHOICES, ids=lambda x: x)
 def test_every_choice_of_every_group_composes_and_binds(group: str, choice: str) -> None:
-    overrides = {"loop": {"blank": ["loop.main={do:[evaluate]}", "+stages.evaluate={kind:evaluate,role:solver,suite:'${eval}'}", "+policies.solver=${model}", "+roles.solver={policy:solver}"]}}
-    spec.read([f"{group}={choice}", *overrides.get(group, {}).get(choice, [])])
+    spec.read([f"{group}={choice}", *WITH.get(f"{group}={choice}", [])])
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
