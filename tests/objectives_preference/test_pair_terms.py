@@ -125,7 +125,7 @@ def test_units_that_are_no_pairs_are_refused(batch):
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(UserError, match="DPO: label_smoothing is 0.5"):
+    with pytest.raises(UserError, match=r"DPO: label_smoothing is 0\.5"):
         DPO(TO, label_smoothing=0.5)
     with pytest.raises(UserError, match="DPO: beta is -1, expected at least 0"):
         DPO(TO, beta=-1)

@@ -57,7 +57,8 @@ def dpo_of_trl(batch, loss_type, **more):
     order = torch.cat([batch.units()[:, 0], batch.units()[:, 1]])  # TRL: all chosen, then all rejected
     mask, ref = batch.mask[order], (batch.ref * batch.mask).sum(1)[order]
     trainer = settings(
-        Model([(batch.logp * batch.mask)[order]]), ld_alpha=None, f_divergence_type="reverse_kl", loss_types=[loss_type], loss_weights=[1.0],
+        Model([(batch.logp * batch.mask)[order]]),
+        ld_alpha=None, f_divergence_type="reverse_kl", loss_types=[loss_type], loss_weights=[1.0],
         use_weighting=False, **more,
     )  # fmt: skip
     chosen, rejected = ref.chunk(2)
@@ -111,9 +112,7 @@ def test_kto(random_batch, seed):
     b = random_batch(pairs=5, seed=seed, label=spread, kl=[0.0, 1.0] * 5)
     real, twin = (b.logp * b.mask)[::2], (b.logp * b.mask)[1::2]
     ref = (b.ref * b.mask).sum(1)
-    trainer = settings(
-        Model([real, twin]), calculate_KL=True, beta=0.3, loss_type="kto", desirable_weight=1.3, undesirable_weight=0.8
-    )
+    trainer = settings(Model([real, twin]), calculate_KL=True, beta=0.3, loss_type="kto", desirable_weight=1.3, undesirable_weight=0.8)
     trainer._compute_kl_logps = lambda model, given: KTOTrainer._compute_kl_logps(trainer, model, given)
     given = {**inputs(b.mask[::2]), **{f"KL_{k}": v for k, v in inputs(b.mask[1::2], mark=1).items()}}
     given |= {"label": torch.tensor(labels) > 0, "ref_logps": ref[::2], "ref_KL_logps": ref[1::2]}

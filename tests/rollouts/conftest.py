@@ -42,7 +42,7 @@ class Bench:
     voice: Voice = field(default_factory=Voice)
     name: str = "solver"
     codec: ByteCodec = CODEC
-    sampling: Sampling = Sampling(max_tokens=8, temperature=0.7)
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=8, temperature=0.7))
     heard: dict = field(default_factory=dict)
 
     def __post_init__(self):

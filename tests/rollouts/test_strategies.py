@@ -71,7 +71,7 @@ def test_a_full_context_truncates_instead_of_failing(bench, task, ctx, run):
 
 def test_with_several_seats_the_role_must_be_named(bench, task, ctx, run):
     seats = {"judge": bench(name="judge"), "solver": bench()}
-    with pytest.raises(UserError, match="2 seats .valid: judge, solver"):
+    with pytest.raises(UserError, match=r"2 seats \(valid: judge, solver\)"):
         run(Single().run(task, seats, None, ctx))
     with pytest.raises(UserError, match="did you mean 'solver'"):
         run(Single(role="solvr").run(task, seats, None, ctx))

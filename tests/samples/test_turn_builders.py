@@ -30,7 +30,12 @@ def test_a_trajectory_is_one_sample_from_its_first_to_its_last_policy_token(conv
     assert s.columns["temperature"] == 1.0
     assert s.steps == (Step(0, 2), Step(3, 6))
     assert s.row == 0
-    assert {k: s.keys[k] for k in ("role", "group", "seat", "category")} == {"role": "solver", "group": "g", "seat": "x", "category": "sums"}
+    assert {k: s.keys[k] for k in ("role", "group", "seat", "category")} == {
+        "role": "solver",
+        "group": "g",
+        "seat": "x",
+        "category": "sums",
+    }
     assert s.keys["task"] == conversation.trajectory.task.id
     assert s.keys["episode"] == conversation.trajectory.episode
 
