@@ -84,7 +84,9 @@ def trial(folder: Path, name: str, seconds: float, overrides: Sequence[str], aga
 
 def _selfevo(*arguments: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    return subprocess.Popen([sys.executable, "-m", "selfevo", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-m", "selfevo", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
 
 
 def main() -> int:
@@ -108,7 +110,9 @@ def main() -> int:
             killed, got = trial(folder, f"killed{i}", moment, overrides)
             problem = difference(expected, got)
             bad += bool(problem)
-            print(f"{i + 1:2d}: killed after {moment:5.1f} s{'' if killed else ' (had already ended)'}: {problem or 'identical'}", flush=True)
+            print(
+                f"{i + 1:2d}: killed after {moment:5.1f} s{'' if killed else ' (had already ended)'}: {problem or 'identical'}", flush=True
+            )
             shutil.rmtree(folder / f"killed{i}")
     print(f"{options.moments - bad} of {options.moments} identical")
     return 1 if bad else 0

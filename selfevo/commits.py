@@ -24,7 +24,9 @@ def table_name(path: str, stage: str) -> str:
     return f"tables/{path}/{stage}.parquet"
 
 
-def commit_stage(store: RunDir, world: World, stages: Mapping[str, Stage], ctx: StageCtx, outcome: Outcome, line: Mapping[str, Any]) -> None:
+def commit_stage(
+    store: RunDir, world: World, stages: Mapping[str, Stage], ctx: StageCtx, outcome: Outcome, line: Mapping[str, Any]
+) -> None:
     """Write a stage's table, texts and small state, then its metrics and manifest lines."""
     outputs: dict[str, str] = {}
     entry: dict[str, Any] = {"path": ctx.path, "stage": ctx.stage, "kind": line["kind"], "table": outcome.table}
@@ -47,8 +49,11 @@ def commit_stage(store: RunDir, world: World, stages: Mapping[str, Stage], ctx: 
             file = f"state/{ctx.path}/{ctx.stage}/{name}.json"
             outputs[file] = store.write(file, lambda f, part=part: f.write(json.dumps(part).encode()))
     entry |= {
-        "outputs": outputs, "versions": to_line(outcome.versions), "promotions": {k: dict(v) for k, v in outcome.promotions.items()},
-        "seconds": line["seconds"], "tokens": outcome.tokens,
+        "outputs": outputs,
+        "versions": to_line(outcome.versions),
+        "promotions": {k: dict(v) for k, v in outcome.promotions.items()},
+        "seconds": line["seconds"],
+        "tokens": outcome.tokens,
     }
     store.commit(entry, line)
 

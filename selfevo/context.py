@@ -46,7 +46,7 @@ class StageCtx:
 
     @property
     def where(self) -> str:
-        """"main.3/train": the path of this execution, as manifests and versions write it."""
+        """ "main.3/train": the path of this execution, as manifests and versions write it."""
         return f"{self.path}/{self.stage}"
 
     def seed(self, *key: object) -> int:
@@ -108,8 +108,10 @@ class StageCtx:
             if values:
                 return values[-1]
             if number.default is None:
-                raise UserError(f"{self.where}: metric '{number.metric}' has no value yet and the spec gives no default"
-                                f"{nearest(number.metric, self.world.history)}")
+                raise UserError(
+                    f"{self.where}: metric '{number.metric}' has no value yet and the spec gives no default"
+                    f"{nearest(number.metric, self.world.history)}"
+                )
             return number.default
         if number.kind == "each":
             if number.name not in self.each:

@@ -24,9 +24,15 @@ def describe() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "selfevo": __version__, "commit": _git("rev-parse", "HEAD").strip() or None, "python": platform.python_version(), "packages": versions,
-        "platform": platform.platform(), "processor": _processor(), "cores": len(os.sched_getaffinity(0)),
-        "threads": os.environ.get("OMP_NUM_THREADS"), "command": sys.argv,
+        "selfevo": __version__,
+        "commit": _git("rev-parse", "HEAD").strip() or None,
+        "python": platform.python_version(),
+        "packages": versions,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "command": sys.argv,
     }
 
 

@@ -47,7 +47,7 @@ class StoreError(SelfevoError):
 
 
 def nearest(name: str, valid: Iterable[str], limit: int = 12) -> str:
-    """"; did you mean 'x'? (valid: a, b, c)": the tail of an error about an unknown name."""
+    """ "; did you mean 'x'? (valid: a, b, c)": the tail of an error about an unknown name."""
     names = sorted(set(map(str, valid)))
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ""

@@ -1,12 +1,12 @@
 """The loop grammar: nested blocks of stages. Parsing and paths only; `run.py` walks them.
 
-    loop:
-      start: {do: [evaluate]}
-      round:
-        repeat: 3                       # or until: {metric: eval/sum/pass@1, at_least: 0.9}, max: 20
-        do:                             # a list of stage names, or a mapping whose blocks nest
-          teach: {repeat: 6, do: [propose, attempts]}
-          rollout:                      # a null value runs the stage of that name
+loop:
+  start: {do: [evaluate]}
+  round:
+    repeat: 3                       # or until: {metric: eval/sum/pass@1, at_least: 0.9}, max: 20
+    do:                             # a list of stage names, or a mapping whose blocks nest
+      teach: {repeat: 6, do: [propose, attempts]}
+      rollout:                      # a null value runs the stage of that name
 """
 
 from __future__ import annotations
@@ -136,12 +136,21 @@ def _block(name: str, node: Any, where: str, stages: Sequence[str], forkable: Se
             errors.append(f"{where}.fork: '{target}' is neither a policy nor a memory{nearest(target, forkable)}")
     every = counts["every"]
     return Block(
-        name, do, counts["repeat"], until, counts["max"], tuple(each) if isinstance(each, (list, tuple)) else None,
-        fork, bool(node.get("adopt", False)), 1 if every is None else every,
+        name,
+        do,
+        counts["repeat"],
+        until,
+        counts["max"],
+        tuple(each) if isinstance(each, (list, tuple)) else None,
+        fork,
+        bool(node.get("adopt", False)),
+        1 if every is None else every,
     )
 
 
-def _items(node: Any, where: str, stages: Sequence[str], forkable: Sequence[str], seen: set[str], errors: list[str]) -> tuple[Block | str, ...]:
+def _items(
+    node: Any, where: str, stages: Sequence[str], forkable: Sequence[str], seen: set[str], errors: list[str]
+) -> tuple[Block | str, ...]:
     pairs: list[tuple[str, Any]] = []
     if isinstance(node, Mapping):
         pairs = list(node.items())

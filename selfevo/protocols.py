@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # shapes are documented below; the names are only for readers
 class Varying:
     """A number that changes over a run: a schedule or a metric. `RunCtx.value` reads it; its values are logged as metrics.
 
-    `kind` is "linear" or "cosine" (points over `over` iterations), "metric" (latest committed value, `default` before the first) or "each" (the item of an `each` block).
+    `kind` is "linear" or "cosine" (points over `over` iterations), "metric" (latest committed value, `default` before the
+    first) or "each" (the item of an `each` block).
     """
 
     kind: Literal["linear", "cosine", "metric", "each"]
@@ -112,7 +113,10 @@ class Codec(Protocol):
 
 
 class Engine(Protocol):
-    """Generates and scores tokens for one policy at a time. `capabilities` is a subset of {"generate", "score", "topk", "full", "embed"}."""
+    """Generates and scores tokens for one policy at a time.
+
+    `capabilities` is a subset of {"generate", "score", "topk", "full", "embed"}.
+    """
 
     capabilities: frozenset[str]
 
@@ -122,7 +126,9 @@ class Engine(Protocol):
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
         """One completion per request, in order. Raises `errors.EngineError` naming the request when a context does not fit."""
 
-    def score(self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0) -> list[TokenScores]:
+    def score(
+        self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0
+    ) -> list[TokenScores]:
         """Scores per request, in order."""
 
 
@@ -345,6 +351,3 @@ def each_item(value: Any) -> Iterator[Any]:
         yield from value
     else:
         yield value
-
-
-

@@ -302,7 +302,7 @@ class Version:
 
     @property
     def ref(self) -> str:
-        """"name@id", as trajectories and manifests write it."""
+        """ "name@id", as trajectories and manifests write it."""
         return f"{self.name}@{self.id}"
 
 

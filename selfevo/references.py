@@ -82,7 +82,8 @@ class Derived:
     """Tasks made from rows of a table.
 
     follow: a new conversation about each row; its variables are the row's task's, plus `response` (the last policy text, also under
-    the name of the role that wrote it), `feedback`, and every reward by name. continue: the row's own conversation goes on after the rendered `prompt`.
+    the name of the role that wrote it), `feedback`, and every reward by name.
+    continue: the row's own conversation goes on after the rendered `prompt`.
     `where` filters rows, `prompt` names the template (default: the role's), `keep_answer` False hides the reference answer.
     """
 
@@ -107,4 +108,6 @@ class Derived:
         table = TableRef.parse(node[modes[0]], f"{where}.{modes[0]}")
         if modes[0] == "continue" and "prompt" not in node:
             raise UserError(f"{where}: `continue` needs `prompt`, what the conversation goes on with")
-        return cls(table, modes[0], Where.parse(node.get("where", {}), f"{where}.where"), node.get("prompt"), bool(node.get("keep_answer", True)))
+        return cls(
+            table, modes[0], Where.parse(node.get("where", {}), f"{where}.where"), node.get("prompt"), bool(node.get("keep_answer", True))
+        )

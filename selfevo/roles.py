@@ -44,6 +44,6 @@ class Role:
 
 
 def split_ref(ref: str, default: str = "current") -> tuple[str, str]:
-    """"solver@base" -> ("solver", "base"); "solver" -> ("solver", default)."""
+    """ "solver@base" -> ("solver", "base"); "solver" -> ("solver", default)."""
     name, _, alias = ref.partition("@")
     return name, alias or default

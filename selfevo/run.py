@@ -149,8 +149,15 @@ class Run:
         for kind, value in self.world.clock.read().items():
             if value - before[kind] > 0:
                 ctx.log(f"time/{kind}", round(value - before[kind], 6))
-        line = {"path": path, "stage": name, "kind": stage.kind, "iteration": iteration, "versions": versions,
-                "seconds": round(seconds, 6), "metrics": ctx.metrics}
+        line = {
+            "path": path,
+            "stage": name,
+            "kind": stage.kind,
+            "iteration": iteration,
+            "versions": versions,
+            "seconds": round(seconds, 6),
+            "metrics": ctx.metrics,
+        }
         with self.world.clock.span("io"):
             commit_stage(self.store, self.world, self.stages, ctx, outcome, line)
         self._committed(line)
@@ -176,8 +183,11 @@ class Run:
             kept = {k: v for k, v in line["metrics"].items() if not k.startswith("time/")}
             if kept != ctx.metrics:
                 changed = sorted(k for k in kept.keys() | ctx.metrics.keys() if kept.get(k) != ctx.metrics.get(k))
-                self._tell("note", f"{ctx.where}: recomputed metrics differ from the committed ones ({', '.join(changed[:4])}); "
-                                   "the machine or its thread count may have changed")
+                self._tell(
+                    "note",
+                    f"{ctx.where}: recomputed metrics differ from the committed ones ({', '.join(changed[:4])}); "
+                    "the machine or its thread count may have changed",
+                )
         else:
             for version in map(from_line, entry.get("versions", ())):
                 restore_text(self.store, self.world, version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 
+
 def derive(*key: object) -> int:
     """A seed in [0, 2**63) from any names and numbers. Keys are joined unambiguously: ("a", "b") differs from ("ab",)."""
     h = hashlib.sha256()

@@ -71,7 +71,9 @@ class RunDir:
             raise StoreError(f"{root / MANIFEST}: holds no commit; start the run anew in another directory")
         spec = (root / SPEC).read_text()
         if digest(spec, 64) != self.manifest[0].get("spec"):
-            raise StoreError(f"{root / SPEC}: differs from the spec this run was started with (recorded sha256 {self.manifest[0].get('spec')})")
+            raise StoreError(
+                f"{root / SPEC}: differs from the spec this run was started with (recorded sha256 {self.manifest[0].get('spec')})"
+            )
         committed = {(e["path"], e["stage"]) for e in self.manifest}
         lines = [m for m in self._whole_lines(METRICS) if (m["path"], m["stage"]) in committed]
         self.write(METRICS, lambda f: f.write("".join(_line(m) for m in lines).encode()))

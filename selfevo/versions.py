@@ -79,7 +79,10 @@ class Lineages:
 
 def to_line(versions: Iterable[Version]) -> list[dict[str, object]]:
     """Versions as JSON-able values for a manifest line."""
-    return [{"name": v.name, "id": v.id, "parents": list(v.parents), "kind": v.kind, "made_by": v.made_by, "info": dict(v.info)} for v in versions]
+    return [
+        {"name": v.name, "id": v.id, "parents": list(v.parents), "kind": v.kind, "made_by": v.made_by, "info": dict(v.info)}
+        for v in versions
+    ]
 
 
 def from_line(line: Mapping[str, object]) -> Version:

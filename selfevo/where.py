@@ -44,8 +44,13 @@ def _field(row: Row, name: str) -> Any:
     if name in row.score.rewards:
         return row.score.rewards[name]
     known = {
-        "status": t.status, "keep": row.score.keep, "category": t.task.category, "level": t.task.difficulty,
-        "truncated": t.status == "truncated", "feedback": bool(row.score.feedback), "role": t.role,
+        "status": t.status,
+        "keep": row.score.keep,
+        "category": t.task.category,
+        "level": t.task.difficulty,
+        "truncated": t.status == "truncated",
+        "feedback": bool(row.score.feedback),
+        "role": t.role,
     }
     return known[name] if name in known else t.keys.get(name)
 
@@ -56,7 +61,11 @@ def _meets(value: Any, test: Any) -> bool:
     if value is None:
         return False
     checks = {
-        "at_least": lambda x: value >= x, "at_most": lambda x: value <= x, "above": lambda x: value > x,
-        "below": lambda x: value < x, "in": lambda x: value in x, "not": lambda x: value != x,
+        "at_least": lambda x: value >= x,
+        "at_most": lambda x: value <= x,
+        "above": lambda x: value > x,
+        "below": lambda x: value < x,
+        "in": lambda x: value in x,
+        "not": lambda x: value != x,
     }
     return all(checks[key](bound) for key, bound in test.items())

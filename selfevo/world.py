@@ -106,7 +106,7 @@ class World:
     # versions
 
     def version_ref(self, name: str, alias: str, here: str = "") -> str:
-        """"solver@000003" for a name and an alias; "ema" stays an alias, since it has no version of its own."""
+        """ "solver@000003" for a name and an alias; "ema" stays an alias, since it has no version of its own."""
         if alias == "ema":
             return f"{name}@ema"
         return self.lineages.resolve(name, alias).ref

@@ -25,8 +25,9 @@ class Pool:
         capacity: most tasks held; the oldest retire first.
     """
 
-    def __init__(self, parse: TaskParser, where: Where | None = None, seed: TaskSource | None = None, seed_share: float = 0.0,
-                 capacity: int = 10_000):
+    def __init__(
+        self, parse: TaskParser, where: Where | None = None, seed: TaskSource | None = None, seed_share: float = 0.0, capacity: int = 10_000
+    ):
         if not 0 <= seed_share <= 1:
             raise UserError(f"curricula.Pool: seed_share must be in [0, 1], not {seed_share}")
         if capacity < 1:
@@ -66,8 +67,20 @@ class Pool:
 
     def state_dict(self) -> dict[str, Any]:
         """The tasks held, oldest first."""
-        return {"tasks": [{"vars": dict(t.vars), "answer": t.answer, "category": t.category, "difficulty": t.difficulty, "id": t.id,
-                           "parent": t.lineage.parent, "origin": t.lineage.origin} for t in self._tasks.values()]}
+        return {
+            "tasks": [
+                {
+                    "vars": dict(t.vars),
+                    "answer": t.answer,
+                    "category": t.category,
+                    "difficulty": t.difficulty,
+                    "id": t.id,
+                    "parent": t.lineage.parent,
+                    "origin": t.lineage.origin,
+                }
+                for t in self._tasks.values()
+            ]
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore; raises ValueError for a state of another shape."""
@@ -75,6 +88,8 @@ class Pool:
 
         if set(state) != {"tasks"}:
             raise ValueError(f"not a pool's state: it has {sorted(state)}")
-        tasks = [Task(s["vars"], s["answer"], s["category"], s["difficulty"], lineage=Lineage(s["origin"], s["parent"]), id=s["id"])
-                 for s in state["tasks"]]
+        tasks = [
+            Task(s["vars"], s["answer"], s["category"], s["difficulty"], lineage=Lineage(s["origin"], s["parent"]), id=s["id"])
+            for s in state["tasks"]
+        ]
         self._tasks = {t.id: t for t in tasks}

@@ -69,8 +69,18 @@ class EpisodeDoor:
 class BoundSeat:
     """`protocols.Seat`: a role bound to a policy version, its prompt and its memories for one episode."""
 
-    def __init__(self, name: str, role_name: str, role: Role, door: EpisodeDoor, ctx: StageCtx, prompt: str | None, bind: Mapping[str, str]):
-        self.name, self._role_name, self._role, self._door, self._ctx, self._prompt, self._bind = name, role_name, role, door, ctx, prompt, bind
+    def __init__(
+        self, name: str, role_name: str, role: Role, door: EpisodeDoor, ctx: StageCtx, prompt: str | None, bind: Mapping[str, str]
+    ):
+        self.name, self._role_name, self._role, self._door, self._ctx, self._prompt, self._bind = (
+            name,
+            role_name,
+            role,
+            door,
+            ctx,
+            prompt,
+            bind,
+        )
         policy, alias = split_ref(role.policy)
         self.policy = ctx.world.version_ref(policy, alias, ctx.path)
 
@@ -96,8 +106,17 @@ class BoundSeat:
             return await self._door.generate(ref, context, sampling, (self.name, *key))
 
         talk = Talk(
-            codec=codec, task=task, context=context, role=self._role_name, policy=ref, sampling=role.sampling(self._ctx.named(self._role_name)),
-            memories=memories, generate=generate, new_id=self._door.new_id, episode=self._door.episode, keys=self._door._job.keys,
+            codec=codec,
+            task=task,
+            context=context,
+            role=self._role_name,
+            policy=ref,
+            sampling=role.sampling(self._ctx.named(self._role_name)),
+            memories=memories,
+            generate=generate,
+            new_id=self._door.new_id,
+            episode=self._door.episode,
+            keys=self._door._job.keys,
         )
         if resumed and task.lineage.origin == "continue":
             for message in messages:
@@ -105,11 +124,19 @@ class BoundSeat:
         return talk
 
 
-def run_episodes(ctx: StageCtx, jobs: Sequence[Job], seats: Mapping[str, tuple[str, Role]], strategy: Strategy, environment: Environment | None,
-                 prompt: str | None = None, seed_root: tuple[object, ...] | None = None) -> list[Trajectory]:
+def run_episodes(
+    ctx: StageCtx,
+    jobs: Sequence[Job],
+    seats: Mapping[str, tuple[str, Role]],
+    strategy: Strategy,
+    environment: Environment | None,
+    prompt: str | None = None,
+    seed_root: tuple[object, ...] | None = None,
+) -> list[Trajectory]:
     """Every trajectory of every job, in job order.
 
-    seats: {seat: (role's name, role)}. Each episode gets its own copy of the environment. An episode that raises becomes one trajectory with status "error" and the message; selfevo's own
+    seats: {seat: (role's name, role)}. Each episode gets its own copy of the environment.
+    An episode that raises becomes one trajectory with status "error" and the message; selfevo's own
     errors (a spec mistake, an engine that cannot serve) end the stage.
     """
     root = (ctx.world.seed, ctx.path, ctx.stage) if seed_root is None else seed_root
@@ -128,8 +155,19 @@ def run_episodes(ctx: StageCtx, jobs: Sequence[Job], seats: Mapping[str, tuple[s
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 seat = next(iter(bound.values()))
                 message = f"{type(error).__name__}: {error} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
-                return [Trajectory(door.new_id(), job.task, seat._role_name, seat.policy, (), job.name, dict(job.keys), status="error",
-                                   error=" ".join(message.split()))]
+                return [
+                    Trajectory(
+                        door.new_id(),
+                        job.task,
+                        seat._role_name,
+                        seat.policy,
+                        (),
+                        job.name,
+                        dict(job.keys),
+                        status="error",
+                        error=" ".join(message.split()),
+                    )
+                ]
 
         return run
 

@@ -28,8 +28,9 @@ class Evaluate:
 
     kind = "evaluate"
 
-    def __init__(self, role: str, suite: Suite, strategy: Strategy | None = None, prompt: str | None = None, best: str | None = None,
-                 every: int = 1):
+    def __init__(
+        self, role: str, suite: Suite, strategy: Strategy | None = None, prompt: str | None = None, best: str | None = None, every: int = 1
+    ):
         if every < 1:
             raise UserError(f"every must be 1 or more, not {every}")
         self.role, self.suite, self.prompt, self.best, self.every = role, suite, prompt, best, every

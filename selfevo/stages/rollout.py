@@ -34,9 +34,21 @@ class Rollout:
 
     kind = "rollout"
 
-    def __init__(self, tasks: str | Derived, role: str | None = None, seats: Mapping[str, str] | None = None, n: int | None = None,
-                 group: int = 1, strategy: Strategy | None = None, environment: Environment | None = None, prompt: str | None = None,
-                 bind: Mapping[str, Sequence[str]] | None = None, seed_by: Sequence[str] = (), parse: TaskParser | None = None, every: int = 1):
+    def __init__(
+        self,
+        tasks: str | Derived,
+        role: str | None = None,
+        seats: Mapping[str, str] | None = None,
+        n: int | None = None,
+        group: int = 1,
+        strategy: Strategy | None = None,
+        environment: Environment | None = None,
+        prompt: str | None = None,
+        bind: Mapping[str, Sequence[str]] | None = None,
+        seed_by: Sequence[str] = (),
+        parse: TaskParser | None = None,
+        every: int = 1,
+    ):
         if (role is None) == (seats is None):
             raise UserError("a rollout needs either `role` or `seats`")
         for name, value in (("n", n), ("group", group), ("every", every)):
@@ -89,7 +101,9 @@ class Rollout:
             if len(tasks) >= self.n:
                 ctx.log("rollout/tasks", len(tasks))
                 return tasks[: self.n]
-        raise UserError(f"{ctx.where}: '{source}' gives too few tasks that no evaluation holds out ({len(tasks)} of {self.n} after {MAX_DRAWS} draws)")
+        raise UserError(
+            f"{ctx.where}: '{source}' gives too few tasks that no evaluation holds out ({len(tasks)} of {self.n} after {MAX_DRAWS} draws)"
+        )
 
     def _derive(self, ctx: StageCtx, derived: Derived) -> list[Task]:
         rows = derived.where.select(ctx.world.table(derived.table, ctx.path))

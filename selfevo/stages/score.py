@@ -26,8 +26,16 @@ class Score:
 
     kind = "score"
 
-    def __init__(self, of: str | Sequence[str], verifier: Mapping[str, Part], update: Sequence[str] = (), using: Sequence[str] = (),
-                 subject: str | None = None, where: Where | None = None, every: int = 1):
+    def __init__(
+        self,
+        of: str | Sequence[str],
+        verifier: Mapping[str, Part],
+        update: Sequence[str] = (),
+        using: Sequence[str] = (),
+        subject: str | None = None,
+        where: Where | None = None,
+        every: int = 1,
+    ):
         if every < 1:
             raise UserError(f"every must be 1 or more, not {every}")
         self.of = [str(TableRef.parse(ref, "of") and ref) for ref in each_item(of)]

@@ -23,8 +23,17 @@ class Train:
 
     kind = "train"
 
-    def __init__(self, from_: str | Sequence[str], optimizer: Optimizer, policy: str | None = None, memory: str | None = None,
-                 promote: str | Sequence[str] | None = None, where: Where | None = None, using: Sequence[str] = (), every: int = 1):
+    def __init__(
+        self,
+        from_: str | Sequence[str],
+        optimizer: Optimizer,
+        policy: str | None = None,
+        memory: str | None = None,
+        promote: str | Sequence[str] | None = None,
+        where: Where | None = None,
+        using: Sequence[str] = (),
+        every: int = 1,
+    ):
         if (policy is None) == (memory is None):
             raise UserError("a train stage trains either a `policy` or a `memory`: give exactly one of them")
         if every < 1:
@@ -54,9 +63,15 @@ class Train:
         if made.id in known:  # an existing version: a gate adopted a candidate that an earlier stage made
             version, versions = known[made.id], ()
         else:
-            version = replace(made, name=name, id=ctx.world.lineages.next_id(name), parents=made.parents or (before.id,),
-                              kind="weights" if self.policy is not None else "text", made_by=ctx.where)
+            version = replace(
+                made,
+                name=name,
+                id=ctx.world.lineages.next_id(name),
+                parents=made.parents or (before.id,),
+                kind="weights" if self.policy is not None else "text",
+                made_by=ctx.where,
+            )
             versions = (version,)
             ctx.world.made(version, ctx.stage, target)
-        promotions = {name: {alias: version.id for alias in self.promote}} if self.promote else {}
+        promotions = {name: dict.fromkeys(self.promote, version.id)} if self.promote else {}
         return Outcome(versions=versions, promotions=promotions, touched=touched)

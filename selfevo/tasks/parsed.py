@@ -38,5 +38,10 @@ class FromText:
         if level is not None and re.fullmatch(r"-?\d+(\.\d+)?", level) is None:
             return None
         of = row.trajectory.task
-        return Task(found, answer, category or self.category or of.category, of.difficulty if level is None else float(level),
-                    lineage=Lineage("proposed", row.trajectory.id))
+        return Task(
+            found,
+            answer,
+            category or self.category or of.category,
+            of.difficulty if level is None else float(level),
+            lineage=Lineage("proposed", row.trajectory.id),
+        )

@@ -28,8 +28,13 @@ class Children:
 
     scope: Literal["batch"] = "batch"
 
-    def __init__(self, table: str, reward: str = "score", shape: Literal["rate", "learnability", "half"] = "learnability",
-                 childless: float | None = 0.0):
+    def __init__(
+        self,
+        table: str,
+        reward: str = "score",
+        shape: Literal["rate", "learnability", "half"] = "learnability",
+        childless: float | None = 0.0,
+    ):
         if shape not in SHAPES:
             raise UserError(f"verifiers.Children: unknown shape '{shape}'{nearest(shape, SHAPES)}")
         self.table, self.reward, self.shape, self.childless = table, reward, shape, childless

@@ -22,24 +22,57 @@ def turns(draw):
     tokens = draw(ids)
     logprobs = draw(st.none() | st.lists(numbers, min_size=len(tokens), max_size=len(tokens)).map(tuple))
     source = draw(st.sampled_from(["policy", "tool", "env", "teacher", "judge", "data"]))
-    return Turn(source, draw(words), tokens, logprobs, draw(ids), draw(st.none() | words), draw(numbers), draw(st.sampled_from(["stop", "length", ""])))
+    return Turn(
+        source,
+        draw(words),
+        tokens,
+        logprobs,
+        draw(ids),
+        draw(st.none() | words),
+        draw(numbers),
+        draw(st.sampled_from(["stop", "length", ""])),
+    )
 
 
 tasks = st.builds(
-    Task, vars=st.dictionaries(words, words | st.integers(-5, 5) | st.lists(st.integers(), max_size=3), max_size=3), answer=st.none() | words,
-    category=words, difficulty=st.none() | numbers, environment=st.none() | words, lineage=st.builds(Lineage, words, st.none() | words),
+    Task,
+    vars=st.dictionaries(words, words | st.integers(-5, 5) | st.lists(st.integers(), max_size=3), max_size=3),
+    answer=st.none() | words,
+    category=words,
+    difficulty=st.none() | numbers,
+    environment=st.none() | words,
+    lineage=st.builds(Lineage, words, st.none() | words),
     turns=st.lists(turns(), max_size=2).map(tuple),
 )
 scores = st.builds(
-    Score, subject=words, kind=st.sampled_from(["trajectory", "task", "version"]), step=st.none() | st.integers(0, 9), rewards=rewards,
-    feedback=st.none() | words, verdicts=rewards, statuses=st.dictionaries(words, st.sampled_from(["ok", "error", "timeout", "abstain"]), max_size=2),
-    errors=pairs, info=pairs, keep=st.booleans(),
+    Score,
+    subject=words,
+    kind=st.sampled_from(["trajectory", "task", "version"]),
+    step=st.none() | st.integers(0, 9),
+    rewards=rewards,
+    feedback=st.none() | words,
+    verdicts=rewards,
+    statuses=st.dictionaries(words, st.sampled_from(["ok", "error", "timeout", "abstain"]), max_size=2),
+    errors=pairs,
+    info=pairs,
+    keep=st.booleans(),
 )
 steps = st.lists(st.builds(Step, st.integers(0, 9), st.integers(0, 9)), max_size=3).map(tuple)
 trajectories = st.builds(
-    Trajectory, id=words, task=tasks, role=words, policy=words, turns=st.lists(turns(), max_size=3).map(tuple), episode=words, keys=pairs,
-    memories=pairs, parent=st.none() | words, prefix=st.integers(0, 9), steps=steps,
-    status=st.sampled_from(["finished", "truncated", "failed", "pruned", "error"]), error=st.none() | words,
+    Trajectory,
+    id=words,
+    task=tasks,
+    role=words,
+    policy=words,
+    turns=st.lists(turns(), max_size=3).map(tuple),
+    episode=words,
+    keys=pairs,
+    memories=pairs,
+    parent=st.none() | words,
+    prefix=st.integers(0, 9),
+    steps=steps,
+    status=st.sampled_from(["finished", "truncated", "failed", "pruned", "error"]),
+    error=st.none() | words,
     cost=st.builds(Cost, *[st.integers(0, 99)] * 4, numbers),
 )
 rows = st.builds(Row, trajectories, scores, st.lists(scores, max_size=2).map(tuple))
@@ -75,7 +108,9 @@ def test_rows_survive_a_parquet_file_bit_for_bit(tmp_path):
 
 
 def test_samples_survive_with_numbers_and_arrays_kept_apart():
-    sample = Sample("s", (7, 8), {"train": (1,), "teacher": (1, 2)}, {"advantage": 0.5, "mask": (1.0, 0.0)}, {"task": "t"}, (Step(0, 2),), "u", 1, 4)
+    sample = Sample(
+        "s", (7, 8), {"train": (1,), "teacher": (1, 2)}, {"advantage": 0.5, "mask": (1.0, 0.0)}, {"task": "t"}, (Step(0, 2),), "u", 1, 4
+    )
     assert samples_from(samples_table([sample])) == [sample]
 
 

@@ -32,7 +32,9 @@ def test_a_linear_schedule_passes_through_its_points_and_is_held_after():
 
 def test_a_cosine_schedule_eases_between_its_points():
     number = Varying("cosine", (1.0, 0.0), over=5)
-    assert [schedule(number, i, 99) for i in range(5)] == pytest.approx([1.0, (1 + math.cos(math.pi / 4)) / 2, 0.5, (1 - math.cos(math.pi / 4)) / 2, 0.0])
+    assert [schedule(number, i, 99) for i in range(5)] == pytest.approx(
+        [1.0, (1 + math.cos(math.pi / 4)) / 2, 0.5, (1 - math.cos(math.pi / 4)) / 2, 0.0]
+    )
 
 
 def test_a_schedule_without_over_spans_the_run(world):
@@ -62,7 +64,14 @@ def test_an_each_number_is_the_item_of_its_block(world):
 
 def test_seeds_differ_by_run_path_stage_component_and_key_and_repeat(world):
     base = ctx(world)
-    seeds = [base.seed("a"), base.seed("b"), base.seed("a", 1), base.named("x").seed("a"), ctx(world, path="main.1").seed("a"), ctx(world, stage="score").seed("a")]
+    seeds = [
+        base.seed("a"),
+        base.seed("b"),
+        base.seed("a", 1),
+        base.named("x").seed("a"),
+        ctx(world, path="main.1").seed("a"),
+        ctx(world, stage="score").seed("a"),
+    ]
     other = World(8, 11, {}, {}, Path())
     assert len({*seeds, ctx(other).seed("a")}) == 7
     assert ctx(world).seed("a") == seeds[0] and 0 <= seeds[0] < 2**63
@@ -97,13 +106,28 @@ def test_nested_spans_count_time_once_for_the_inner_kind():
     assert after == seconds  # nothing is counted outside a span
 
 
-ROW = Row.of(Trajectory("t", Task({}, category="sum", difficulty=2.0), "solver", "p@0", (), "e", {"seat": "0"}, status="truncated")).rewarded("exact", 0.5)
+ROW = Row.of(
+    Trajectory("t", Task({}, category="sum", difficulty=2.0), "solver", "p@0", (), "e", {"seat": "0"}, status="truncated")
+).rewarded("exact", 0.5)
 
 
-@pytest.mark.parametrize(("where", "matches"), [
-    ({}, True), ({"exact": 0.5}, True), ({"exact": 0}, False), ({"exact": {"at_least": 0.5, "below": 0.6}}, True), ({"exact": {"above": 0.5}}, False),
-    ({"status": "truncated"}, True), ({"status": {"in": ["finished", "error"]}}, False), ({"category": {"not": "sum"}}, False), ({"level": 2}, True),
-    ({"seat": "0"}, True), ({"nothing": 0}, False), ({"nothing": {"not": 1}}, False), ({"keep": True, "feedback": False}, True),
-])
+@pytest.mark.parametrize(
+    ("where", "matches"),
+    [
+        ({}, True),
+        ({"exact": 0.5}, True),
+        ({"exact": 0}, False),
+        ({"exact": {"at_least": 0.5, "below": 0.6}}, True),
+        ({"exact": {"above": 0.5}}, False),
+        ({"status": "truncated"}, True),
+        ({"status": {"in": ["finished", "error"]}}, False),
+        ({"category": {"not": "sum"}}, False),
+        ({"level": 2}, True),
+        ({"seat": "0"}, True),
+        ({"nothing": 0}, False),
+        ({"nothing": {"not": 1}}, False),
+        ({"keep": True, "feedback": False}, True),
+    ],
+)
 def test_where_selects_rows_by_reward_key_or_status(where, matches):
     assert Where.parse(where)(ROW) is matches

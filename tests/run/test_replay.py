@@ -35,9 +35,11 @@ def state_of(run):
 
 FORK = {
     "engine": engine(**{"Q ": "#### 2"}),
-    "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 1},
-               "train": {"kind": "train", "policy": "solver", "from": "rollout", "optimizer": trainer()},
-               "keep": {"kind": "train", "policy": "solver", "from": "rollout", "optimizer": trainer()}},
+    "stages": {
+        "rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 1},
+        "train": {"kind": "train", "policy": "solver", "from": "rollout", "optimizer": trainer()},
+        "keep": {"kind": "train", "policy": "solver", "from": "rollout", "optimizer": trainer()},
+    },
     "loop": {"main": {"repeat": 3, "do": {"try": {"fork": "solver", "do": ["rollout", "train"]}, "keep": None}}},
 }
 BODIES = {

@@ -9,7 +9,6 @@ from selfevo.commits import read_rows
 from selfevo.errors import EngineError, UserError
 from selfevo.store import RunDir
 
-
 TRAINER = trainer()
 
 
@@ -18,20 +17,26 @@ def metric(lines, stage, name):
 
 
 def test_attempt_critique_retry_improves_only_what_was_wrong(run_of):
-    run, lines = run_of({
-        "policies": {"solver": POLICY, "judge": POLICY},
-        "roles": {"solver": {"policy": "solver"}, "judge": {"policy": "judge", "prompt": "criticise"}},
-        "prompts": {"solve": "Q {question}", "criticise": "{question} gave {solver}: why?", "improve": "{question} again, since {judge}"},
-        "engine": engine(again="#### 4", why="you forgot two", **{"Q 2+2": ["#### 5", "#### 4"], "Q 1+1": "#### 2"}),
-        "stages": {
-            "rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 2},
-            "score": {"kind": "score", "of": "rollout", "verifier": EXACT, "update": ["curriculum"]},
-            "critique": {"kind": "rollout", "role": "judge", "tasks": {"follow": "score", "where": {"exact": 0}}},
-            "retry": {"kind": "rollout", "role": "solver", "tasks": {"follow": "critique", "prompt": "improve"}},
-            "regrade": {"kind": "score", "of": "retry", "verifier": EXACT},
-        },
-        "loop": {"main": {"repeat": 2, "do": ["rollout", "score", "critique", "retry", "regrade"]}},
-    })
+    run, lines = run_of(
+        {
+            "policies": {"solver": POLICY, "judge": POLICY},
+            "roles": {"solver": {"policy": "solver"}, "judge": {"policy": "judge", "prompt": "criticise"}},
+            "prompts": {
+                "solve": "Q {question}",
+                "criticise": "{question} gave {solver}: why?",
+                "improve": "{question} again, since {judge}",
+            },
+            "engine": engine(again="#### 4", why="you forgot two", **{"Q 2+2": ["#### 5", "#### 4"], "Q 1+1": "#### 2"}),
+            "stages": {
+                "rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 2},
+                "score": {"kind": "score", "of": "rollout", "verifier": EXACT, "update": ["curriculum"]},
+                "critique": {"kind": "rollout", "role": "judge", "tasks": {"follow": "score", "where": {"exact": 0}}},
+                "retry": {"kind": "rollout", "role": "solver", "tasks": {"follow": "critique", "prompt": "improve"}},
+                "regrade": {"kind": "score", "of": "retry", "verifier": EXACT},
+            },
+            "loop": {"main": {"repeat": 2, "do": ["rollout", "score", "critique", "retry", "regrade"]}},
+        }
+    )
     assert metric(lines, "score", "score/exact") == [0.75, 0.75]
     assert metric(lines, "critique", "rollout/trajectories") == [1, 1]
     assert metric(lines, "regrade", "score/exact") == [1.0, 1.0]
@@ -69,8 +74,12 @@ def test_a_paired_probe_promotes_the_memory_version_that_gains(run_of):
 
 
 def test_a_paired_probe_leaves_a_memory_alone_when_the_edit_breaks_what_worked(run_of):
-    run, lines = run_of(probe(improve="carry the one", **{"carry the one: 2+2": "#### 4", "guess: 2+2": "#### 5",
-                                                                               "carry the one: 1+1": "#### 3", ": 1+1": "#### 2"}))
+    run, lines = run_of(
+        probe(
+            improve="carry the one",
+            **{"carry the one: 2+2": "#### 4", "guess: 2+2": "#### 5", "carry the one: 1+1": "#### 3", ": 1+1": "#### 2"},
+        )
+    )
     assert metric(lines, "accept", "gate/losses") == [1]
     assert run.world.lineages.current()["skills"] == "000000"
     assert run.world.lineages.resolve("skills", "propose").id == "000001"  # kept in the lineage, not promoted
@@ -79,8 +88,10 @@ def test_a_paired_probe_leaves_a_memory_alone_when_the_edit_breaks_what_worked(r
 def test_a_fork_leaves_no_trace_unless_adopted(run_of):
     body = {
         "engine": engine(**{"Q ": "#### 2"}),
-        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
-                   "train": {"kind": "train", "policy": "solver", "from": "rollout", "optimizer": TRAINER}},
+        "stages": {
+            "rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
+            "train": {"kind": "train", "policy": "solver", "from": "rollout", "optimizer": TRAINER},
+        },
         "loop": {"main": {"repeat": 2, "do": {"try": {"fork": "solver", "do": ["rollout", "train"]}}}},
     }
     run, lines = run_of(body)
@@ -92,22 +103,38 @@ def test_a_fork_leaves_no_trace_unless_adopted(run_of):
 def test_until_ends_a_block_when_enough_rows_match_and_never_runs_past_its_max(run_of):
     body = {
         "engine": engine(**{"Q 2+2": ["#### 5", "#### 4"], "Q 1+1": "#### 2"}),
-        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 2},
-                   "score": {"kind": "score", "of": "rollout", "verifier": EXACT},
-                   "train": {"kind": "train", "policy": "solver", "from": "fill/score", "where": {"exact": 1}, "optimizer": TRAINER}},
-        "loop": {"main": {"repeat": 2, "do": {
-            "fill": {"until": {"rows": "fill/score", "where": {"exact": 1}, "at_least": 5}, "max": 4, "do": ["rollout", "score"]}, "train": None}}},
+        "stages": {
+            "rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 2},
+            "score": {"kind": "score", "of": "rollout", "verifier": EXACT},
+            "train": {"kind": "train", "policy": "solver", "from": "fill/score", "where": {"exact": 1}, "optimizer": TRAINER},
+        },
+        "loop": {
+            "main": {
+                "repeat": 2,
+                "do": {
+                    "fill": {"until": {"rows": "fill/score", "where": {"exact": 1}, "at_least": 5}, "max": 4, "do": ["rollout", "score"]},
+                    "train": None,
+                },
+            }
+        },
     }
-    run, lines = run_of(body)
-    assert [line["path"] for line in lines if line["stage"] == "score"] == ["main.0/fill.0", "main.0/fill.1", "main.1/fill.0", "main.1/fill.1"]
+    _run, lines = run_of(body)
+    assert [line["path"] for line in lines if line["stage"] == "score"] == [
+        "main.0/fill.0",
+        "main.0/fill.1",
+        "main.1/fill.0",
+        "main.1/fill.1",
+    ]
     assert metric(lines, "train", "train/rows") == [6, 6]  # 3 of 4 right, twice
 
 
 def test_every_runs_a_stage_on_the_last_of_each_k_iterations_and_on_the_final_one(run_of):
     body = {
         "engine": engine(**{"Q ": "#### 2"}),
-        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
-                   "look": {"kind": "score", "of": "rollout", "verifier": EXACT, "every": 3}},
+        "stages": {
+            "rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
+            "look": {"kind": "score", "of": "rollout", "verifier": EXACT, "every": 3},
+        },
         "loop": {"main": {"repeat": 5, "do": ["rollout", "look"]}},
     }
     _, lines = run_of(body)
@@ -117,8 +144,10 @@ def test_every_runs_a_stage_on_the_last_of_each_k_iterations_and_on_the_final_on
 def test_an_earlier_table_can_be_read_by_age(run_of):
     body = {
         "engine": engine(**{"Q ": "#### 2"}),
-        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
-                   "score": {"kind": "score", "of": ["rollout", "rollout@-2..-1"], "verifier": EXACT}},
+        "stages": {
+            "rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1},
+            "score": {"kind": "score", "of": ["rollout", "rollout@-2..-1"], "verifier": EXACT},
+        },
         "loop": {"main": {"repeat": 4, "do": ["rollout", "score"]}},
     }
     _, lines = run_of(body)
@@ -126,16 +155,22 @@ def test_an_earlier_table_can_be_read_by_age(run_of):
 
 
 def test_a_prompt_no_reply_fits_ends_the_run_with_one_line_that_names_it(run_of):
-    body = {"engine": engine(nothing="x"), "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1}},
-            "loop": {"main": {"do": ["rollout"]}}}
+    body = {
+        "engine": engine(nothing="x"),
+        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1}},
+        "loop": {"main": {"do": ["rollout"]}},
+    }
     with pytest.raises(EngineError, match="no reply fits") as error:
         run_of(body)
     assert "\n" not in str(error.value)
 
 
 def test_an_existing_run_directory_is_refused_and_names_resume(run_of, tmp_path):
-    body = {"engine": engine(**{"Q ": "#### 2"}), "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1}},
-            "loop": {"main": {"do": ["rollout"]}}}
+    body = {
+        "engine": engine(**{"Q ": "#### 2"}),
+        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 1}},
+        "loop": {"main": {"do": ["rollout"]}},
+    }
     run_of(body)
     with pytest.raises(UserError, match="selfevo resume"):
         run_of(body)
@@ -143,9 +178,11 @@ def test_an_existing_run_directory_is_refused_and_names_resume(run_of, tmp_path)
 
 
 def test_two_equal_runs_write_equal_tables(run_of, tmp_path):
-    body = {"engine": engine(**{"Q 2+2": ["#### 5", "#### 4"], "Q 1+1": "#### 2"}),
-            "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 3}},
-            "loop": {"main": {"repeat": 2, "do": ["rollout"]}}}
+    body = {
+        "engine": engine(**{"Q 2+2": ["#### 5", "#### 4"], "Q 1+1": "#### 2"}),
+        "stages": {"rollout": {"kind": "rollout", "role": "solver", "tasks": "curriculum", "n": 2, "group": 3}},
+        "loop": {"main": {"repeat": 2, "do": ["rollout"]}},
+    }
     first, _ = run_of(body)
     (tmp_path / "run").rename(tmp_path / "first")
     second, _ = run_of(body)

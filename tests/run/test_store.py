@@ -135,8 +135,11 @@ def test_a_full_disk_stops_at_the_last_commit_and_says_how_to_go_on(tmp_path):
     disk.mkdir()
     script = tmp_path / "fill.py"
     script.write_text(FILL)
-    shell = (f"mount -t tmpfs -o size=400k tmpfs {disk} && {{ {sys.executable} {script} {disk}; status=$?; cp -r {disk}/run {kept}; exit $status; }}")
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", shell], capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    fill = f"{sys.executable} {script} {disk}; status=$?; cp -r {disk}/run {kept}; exit $status"
+    shell = f"mount -t tmpfs -o size=400k tmpfs {disk} && {{ {fill}; }}"
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", shell], capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    )
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"no private mount here: {done.stderr.strip()}")
     assert done.returncode == EXIT_STOPPED, done.stderr
