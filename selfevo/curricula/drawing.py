@@ -21,7 +21,7 @@ def stream(ctx: RunCtx) -> random.Random:
     return ctx.rng("sample", ctx.name)
 
 
-def distinct(n: int, draw: Callable[[], Task], tries: int = 8) -> list[Task]:
+def distinct(n: int, draw: Callable[[], Task], tries: int = 32) -> list[Task]:
     """`n` tasks from `draw`, avoiding repeats within the list: each is redrawn up to `tries` times, then a repeat is accepted
     (a source may hold fewer than `n` tasks)."""
     tasks: list[Task] = []
