@@ -94,7 +94,7 @@ class FromRows:
     def _written(self, files: dict[str, str], name: str, text: str) -> dict[str, str] | None:
         """`files` with the text in place, or None for a text that is too long, adds nothing or has a bad file name."""
         before = files.get(name, "")
-        if self.mode == "append" and text in before.split("\n\n"):
+        if self.mode == "append" and f"\n\n{text}\n\n" in f"\n\n{before.strip()}\n\n":
             return None
         after = f"{before.rstrip()}\n\n{text}\n".lstrip() if self.mode == "append" else f"{text}\n"
         if after == before or (self.max_chars is not None and len(after) > self.max_chars):
