@@ -15,11 +15,19 @@ MOST = 8
 
 @dataclass
 class Section:
-    """Charts under one heading, and the metrics that did not change: (metric, stage, value)."""
+    """Charts under one heading; `constant`: metrics that did not change, as (metric, stage, value); `same`: metrics whose values are
+    those of a curve that is already drawn here."""
 
     title: str
     charts: list[Chart] = field(default_factory=list)
     constant: list[tuple[str, str, float]] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+    drawn: set[tuple[float, ...]] = field(default_factory=set)
+
+    @property
+    def anchor(self) -> str:
+        """The section's id in the page."""
+        return "charts-" + re.sub(r"\W+", "-", self.title.lower())
 
 
 class Plan:
@@ -29,19 +37,24 @@ class Plan:
         self.metrics = metrics
         self.used: set[tuple[str, str]] = set()
 
-    def add(self, section: Section, title: str, patterns: str | Sequence[str], wide: bool = False) -> None:
-        """One chart of every series that matches and changes; those that do not change are listed."""
-        patterns = [patterns] if isinstance(patterns, str) else patterns
-        found = [s for p in patterns for s in self.metrics.matching(p) if (s.metric, s.stage) not in self.used]
+    def add(self, section: Section, title: str, pattern: str, wide: bool = False, again: bool = False) -> None:
+        """One chart of every series that matches, unless none of them changes or all are drawn already (then they are listed).
+
+        `again` also takes series that another chart has taken.
+        """
+        found = sorted((s for s in self.metrics.matching(pattern) if again or (s.metric, s.stage) not in self.used), key=lambda s: natural(s.label))
         self.used |= {(s.metric, s.stage) for s in found}
-        moving = sorted((s for s in found if not s.constant), key=lambda s: natural(s.label)) if len(patterns) == 1 else [s for s in found if not s.constant]
-        section.constant += [(s.metric, s.stage, s.last) for s in found if s.constant]
-        if not moving:
+        if all(s.constant for s in found):
+            section.constant += [(s.metric, s.stage, s.last) for s in found]
             return
-        shown = spread(moving, MOST)
-        note = f"{len(shown)} of {len(moving)} shown" if len(shown) < len(moving) else ""
+        if all(tuple(s.values) in section.drawn for s in found):
+            section.same += [s.metric for s in found]
+            return
+        shown = spread(found, MOST)
+        section.drawn |= {tuple(s.values) for s in shown}
+        note = f"{len(shown)} of {len(found)} shown" if len(shown) < len(found) else ""
         band = self._interval(shown[0]) if len(shown) == 1 else None
-        if band:
+        if band is not None:
             note = "shaded: 95% bootstrap interval over tasks"
         section.charts.append(chart(title, shown, note, band, wide))
 
@@ -101,7 +114,8 @@ def _evaluation(plan: Plan) -> Section:
         plan.add(section, f"pass@1 on {suite}", f"{own}/pass@1", wide=len(names) == 1)
         plan.add(section, f"pass@1 on {suite} by level", f"{own}/pass@1/level=(.+)")
         plan.add(section, f"pass@1 on {suite} by category", f"{own}/pass@1/category=(.+)")
-        plan.add(section, f"pass@k and maj@k on {suite}", f"{own}/((?:pass|maj)@\\d+)")
+        plan.drop(f"{own}/maj@1")
+        plan.add(section, f"pass@k and maj@k on {suite}", f"{own}/(pass@\\d+|maj@(?!1$)\\d+)", again=True)
         plan.add(section, f"answers on {suite}", f"{own}/(answered|precision|distinct|truncated)")
         plan.rest(section, f"{own}/.+")
     return section
@@ -124,9 +138,9 @@ def _training(plan: Plan) -> Section:
     section = Section("Training")
     plan.drop(r"train/(rows|tokens|steps)")
     plan.add(section, "loss", "train/loss")
-    plan.add(section, "KL", r"train/(.*kl.*)")
+    plan.add(section, "KL (nats per token)", r"train/(.+/kl\w*)")
     plan.add(section, "share of clipped ratios", r"train/(.+/clip\w*)")
-    plan.add(section, "gap to the sampler's log-probs", r"train/(sampler_gap)")
+    plan.add(section, "gap to the sampler's log-probs (nats)", "train/sampler_gap")
     plan.rest(section, r"train/.+")
     return section
 

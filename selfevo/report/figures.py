@@ -7,13 +7,14 @@ cannot be made to run one by what a model wrote. Colours come from the page's CS
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .numbers import number
 from .series import Series, places
 
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 10.0, 34.0
+LEFT, RIGHT, TOP, BOTTOM = 50.0, 12.0, 10.0, 34.0
 DOTS = 60
 """A curve with more points than this is drawn as a line without dots."""
 DETAIL = 400
@@ -79,7 +80,7 @@ def chart(title: str, series: Sequence[Series], note: str = "", band: tuple[Seri
         dots = tuple((X(a), Y(b), f"{s.label}: {number(b)} at {p.path}/{s.stage}") for (a, b), p in zip(points, s.points, strict=True))
         curves.append(Curve(s.label, path, around, dots if len(dots) <= DOTS else (), s.first, s.last))
     x_ticks = tuple((X(t), number(t)) for t in ticks(x_low, x_high, 8 if wide else 5) if max(x_low, 0) <= t <= x_high and t == int(t))
-    return Chart(title, note, wide, width, height, tuple(curves), x_ticks, tuple((Y(t), _tick(t)) for t in y_ticks), x_label)
+    return Chart(title, note, wide, width, height, tuple(curves), x_ticks, tuple(zip(map(Y, y_ticks), _labels(y_ticks), strict=True)), x_label)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -127,5 +128,12 @@ def _apart(low: float, high: float) -> tuple[float, float]:
     return low - half, high + half
 
 
-def _tick(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1e4 else f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
+def _labels(values: Sequence[float]) -> list[str]:
+    """Ticks with as many digits as tell neighbours apart."""
+    step = values[1] - values[0]
+    top = max(map(abs, values))
+    if 1e-3 <= top < 1e5:
+        places = max(0, -math.floor(math.log10(step) + 1e-9))
+        return [f"{v:,.{places}f}" for v in values]
+    digits = max(0, math.ceil(math.log10(top / step) - 1e-9))
+    return [re.sub(r"e([+-])0*(\d)", lambda m: f"e{m[1].strip('+')}{m[2]}", f"{v:.{digits}e}") if v else "0" for v in values]

@@ -54,10 +54,10 @@ class Gain:
 
 
 def gains(metrics: Metrics) -> list[Gain]:
-    """pass@1 of every suite, then its pass@k and maj@k."""
+    """pass@1 of every suite, then pass@k and maj@k (maj@1 is pass@1)."""
     out = []
     for suite in suites(metrics.all):
-        for series in metrics.matching(rf"eval/{re.escape(suite)}/((?:pass|maj)@\d+)"):
+        for series in metrics.matching(rf"eval/{re.escape(suite)}/(pass@\d+|maj@(?!1$)\d+)"):
             ends = [_measured(metrics, series.metric, series.stage, i) for i in (0, -1)]
             out.append(Gain(suite, series.metric.rpartition("/")[2], series.stage, ends[0], ends[1], len(series.points)))
     return sorted(out, key=lambda g: g.metric != "pass@1")
