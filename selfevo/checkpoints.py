@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .commits import load_small_state
@@ -34,7 +35,7 @@ def save(store: RunDir, world: World, stages: Mapping[str, Stage], every: Any, f
         optimizer = getattr(stage, "optimizer", None)
         if getattr(stage, "policy", None) is not None and isinstance(optimizer, Stateful):
             file = f"state/{where}/checkpoint/{name}.optimizer.pt"
-            outputs[file] = store.write(file, lambda f, o=optimizer: _torch_save(o.state_dict(), f))
+            outputs[file] = store.write(file, partial(_torch_save, optimizer.state_dict()))
     store.commit({"path": where, "stage": CHECKPOINT, "weights": {n: v.id for n, v in changed.items()}, "outputs": outputs})
     _retire(store, world, every.keep)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 from .context import StageCtx
 from .memories import files as texts
 from .protocols import Stateful
-from .records import Row, Version
+from .records import Row, Trajectory, Version
 from .references import TableRef
 from .stages import Outcome, Stage
 from .store import RunDir
@@ -42,12 +43,12 @@ def commit_stage(
     for version in outcome.versions:
         if version.kind == "text":
             files = world.memories[version.name].at(version.id)
-            outputs |= store.write_folder(f"memories/{version.name}/{version.id}", lambda folder, files=files: texts.write(files, folder))
+            outputs |= store.write_folder(f"memories/{version.name}/{version.id}", partial(texts.write, files))
     for name in outcome.touched:
         part = small_state(world, stages, name)
         if part is not None:
             file = f"state/{ctx.path}/{ctx.stage}/{name}.json"
-            outputs[file] = store.write(file, lambda f, part=part: f.write(json.dumps(part).encode()))
+            outputs[file] = store.write(file, _bytes(json.dumps(part)))
     entry |= {
         "outputs": outputs,
         "versions": to_line(outcome.versions),
@@ -56,6 +57,10 @@ def commit_stage(
         "tokens": outcome.tokens,
     }
     store.commit(entry, line)
+
+
+def _bytes(text: str) -> Callable[[IO[bytes]], Any]:
+    return lambda file: file.write(text.encode())
 
 
 def source_of(row: Row) -> str:
@@ -92,7 +97,7 @@ def read_rows(store: RunDir, path: str, stage: str) -> list[Row]:
     if entry["table"] == "rows":
         return rows_from(table)
     sources: Sequence[str] = list(dict.fromkeys(table.column("source").to_pylist()))
-    trajectories = {}
+    trajectories: dict[str, Trajectory] = {}
     for source in sources:
         at, _, name = source.rpartition("/")
         trajectories |= {row.trajectory.id: row.trajectory for row in read_rows(store, at, name)}

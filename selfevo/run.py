@@ -127,7 +127,7 @@ class Run:
 
     def _met(self, until: Until, path: str) -> bool:
         if until.metric:
-            values = self.world.history.get(until.metric)
+            values = self.world.history.get(until.metric, [])
             return bool(values) and until.met(values[-1])
         return until.met(len(until.where.select(self.world.table(TableRef.parse(until.rows), path))))
 

@@ -99,7 +99,7 @@ def schemas() -> dict[str, pa.Schema]:
 
 def task_to_json(task: Task) -> str:
     """A task as JSON text; `task_from_json` gives an equal task back."""
-    body = {
+    body: dict[str, Any] = {
         "id": task.id,
         "vars": dict(task.vars),
         "answer": task.answer,

@@ -39,7 +39,7 @@ class Evaluate:
     def run(self, ctx: StageCtx) -> Outcome:
         """Judged rows; trains nothing."""
         suite = self.suite
-        jobs = []
+        jobs: list[Job] = []
         for i, task in enumerate(suite.tasks()):
             for s in range(suite.samples):
                 keys = {"group": f"{ctx.where}/{i:05d}", "sample": str(s)}

@@ -79,7 +79,7 @@ class Rollout:
 
     def _jobs(self, ctx: StageCtx, tasks: Sequence[Task]) -> list[Job]:
         variants = [dict(zip(self.bind, combo, strict=True)) for combo in product(*self.bind.values())]
-        jobs = []
+        jobs: list[Job] = []
         for i, task in enumerate(tasks):
             for bind in variants:
                 for g in range(self.group):

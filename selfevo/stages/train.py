@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..context import StageCtx
 from ..errors import UserError
 from ..protocols import Optimizer, each_item
+from ..records import Version
 from ..references import TableRef
 from ..where import Where
 from .base import Outcome
@@ -60,8 +61,9 @@ class Train:
         if made is None:
             return Outcome(touched=touched)
         known = ctx.world.lineages.versions[name]
+        versions: tuple[Version, ...] = ()
         if made.id in known:  # an existing version: a gate adopted a candidate that an earlier stage made
-            version, versions = known[made.id], ()
+            version = known[made.id]
         else:
             version = replace(
                 made,
