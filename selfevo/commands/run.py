@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..cli import complain
 from ..errors import SelfevoError, Stopped, UserError
@@ -80,7 +80,7 @@ def job(cfg: DictConfig) -> float | None:
         return None
 
 
-def _basic(hydra_config: DictConfig) -> bool:
+def _basic(hydra_config: Any) -> bool:
     """Whether Hydra's own launcher and sweeper run the jobs, one after the other in this process."""
     return all(str(hydra_config[part]._target_).startswith("hydra._internal.core_plugins.basic_") for part in ("launcher", "sweeper"))
 

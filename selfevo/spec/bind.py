@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ..errors import UserError, nearest
 from ..protocols import Varying
+from .hints import SEQUENCES, accepts_none, describe, plausible
 from .problems import BROKEN, Notes, Use, join, show
 from .refs import Ref
 from .signatures import Signature, locate, methods, resolve, signature
@@ -42,7 +43,7 @@ class Binder:
             self._refer(bound, hint.__metadata__, path)
             return bound
         if origin in (typing.Union, types.UnionType):
-            return self._union(value, args, path)
+            return self._union(value, hint, path)
         if origin is Literal:
             return value if value in args and type(value) in map(type, args) else self._choice(value, args, path)
         if hint is None or hint is type(None):
@@ -51,9 +52,9 @@ class Binder:
         if base in (str, int, float, bool):
             return self._scalar(value, base, path)
         if inspect.isclass(base) and issubclass(base, Mapping):
-            return self._mapping(value, args, path)
-        if inspect.isclass(base) and base in (list, tuple, set, frozenset, Sequence, Iterable, Set, typing.Collection):
-            return self._sequence(value, base, args, path)
+            return self._mapping(value, hint, path)
+        if inspect.isclass(base) and base in SEQUENCES:
+            return self._sequence(value, hint, path)
         if inspect.isclass(base):
             return self._object(value, base, path)
         return self._free(value, path)
@@ -129,18 +130,20 @@ class Binder:
             return value
         return self._wrong(describe(base), value, path)
 
-    def _mapping(self, value: Any, args: tuple[Any, ...], path: str) -> Any:
+    def _mapping(self, value: Any, whole: Any, path: str) -> Any:
+        args = typing.get_args(whole)
         if not isinstance(value, Mapping) or "_target_" in value:
-            return self._wrong(describe(Mapping[args] if args else Mapping), value, path)
+            return self._wrong(describe(whole), value, path)
         hint = args[1] if args else Any
         # A merged config cannot delete a key, so null takes an entry out, unless null is a value here.
         kept = {k: v for k, v in value.items() if v is not None or accepts_none(hint)}
         items = {str(k): self.bind(v, hint, join(path, k)) for k, v in kept.items()}
         return BAD if any(v is BAD for v in items.values()) else items
 
-    def _sequence(self, value: Any, base: type, args: tuple[Any, ...], path: str) -> Any:
+    def _sequence(self, value: Any, whole: Any, path: str) -> Any:
+        base, args = typing.get_origin(whole) or whole, typing.get_args(whole)
         if not isinstance(value, (list, tuple)):
-            return self._wrong(describe(base[args] if args else base), value, path)
+            return self._wrong(describe(whole), value, path)
         fixed = base is tuple and args and args[-1] is not Ellipsis
         if fixed and len(args) != len(value):
             return self._wrong(f"a list of {len(args)} values", value, path)
@@ -148,7 +151,8 @@ class Binder:
         items = [self.bind(v, h, join(path, i)) for i, (v, h) in enumerate(zip(value, hints, strict=True))]
         if any(v is BAD for v in items):
             return BAD
-        return {tuple: tuple, Sequence: tuple, set: set, frozenset: frozenset, Set: frozenset}.get(base, list)(items)
+        made: dict[Any, Any] = {tuple: tuple, Sequence: tuple, set: set, frozenset: frozenset, Set: frozenset}
+        return made.get(base, list)(items)
 
     def _object(self, value: Any, hint: type, path: str) -> Any:
         if hint is Varying:
@@ -173,7 +177,8 @@ class Binder:
             self.notes.add(*((where, message) if where.startswith(path) else (path, str(error))))
             return BAD
 
-    def _union(self, value: Any, args: tuple[Any, ...], path: str) -> Any:
+    def _union(self, value: Any, whole: Any, path: str) -> Any:
+        args = typing.get_args(whole)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and float in args and int not in args:
             return float(value)
         arms = [a for a in args if plausible(value, a)]
@@ -188,7 +193,7 @@ class Binder:
                 return bound
             trials.append(trial.notes)
         if not trials:
-            return self._wrong(describe(typing.Union[args]), value, path)  # noqa: UP007 (built at run time)
+            return self._wrong(describe(whole), value, path)
         for problem in min(trials, key=lambda notes: len(notes.problems)).problems:
             self.notes.add(problem.path, problem.message)
         return BAD
@@ -230,62 +235,3 @@ class Binder:
             return
         if ref not in ("", "old", "live", "sampler"):
             self.notes.uses.append(Use("policy", ref, path))
-
-
-def plausible(value: Any, hint: Any) -> bool:
-    """Whether a value has the shape of an annotation, before anything inside it is looked at."""
-    if hint is Any:
-        return True
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return plausible(value, args[0])
-    if origin is Literal:
-        return type(value) in map(type, args)
-    if hint is None or hint is type(None):
-        return value is None
-    base = origin or hint
-    if base is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if base in (str, int, bool):
-        return isinstance(value, base) and not (isinstance(value, bool) and base is not bool)
-    if not inspect.isclass(base):
-        return True
-    if issubclass(base, Mapping):
-        return isinstance(value, Mapping) and "_target_" not in value
-    if base in (list, tuple, set, frozenset, Sequence, Iterable, Set, typing.Collection):
-        return isinstance(value, (list, tuple))
-    return isinstance(value, Mapping)
-
-
-def accepts_none(hint: Any) -> bool:
-    """Whether null is a value of its own under this annotation."""
-    return hint is Any or hint is None or hint is type(None) or type(None) in typing.get_args(hint)
-
-
-def describe(hint: Any) -> str:
-    """An annotation in the words an error uses."""
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null", None: "null", Any: "a value"}
-    try:
-        if hint in words:
-            return words[hint]
-    except TypeError:
-        return "a value"
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return describe(args[0])
-    if origin in (typing.Union, types.UnionType):
-        arms = ["a number (or one that varies: {linear: [a, b]}, {cosine: [a, b]}, {metric: name})" if a is Varying else describe(a) for a in args]
-        return " or ".join(dict.fromkeys(a for a in arms if not (a == "a number" and Varying in args)))
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, args))
-    base = origin or hint
-    if inspect.isclass(base) and issubclass(base, Mapping):
-        return "a mapping" + (f" of {describe(args[1])}" if len(args) == 2 and args[1] is not Any else "")
-    if base in (list, tuple, set, frozenset, Sequence, Iterable, Set):
-        return "a list" + (f" of {describe(args[0])}" if args and args[0] is not Any else "")
-    if base is Varying:
-        return "{linear: [a, b]}, {cosine: [a, b]} or {metric: name}"
-    name = getattr(base, "__name__", str(base))
-    if inspect.isclass(base) and dataclasses.is_dataclass(base):
-        return f"the settings of a {name}"
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name} (a mapping with _target_)"

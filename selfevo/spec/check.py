@@ -29,7 +29,11 @@ GROUPS: dict[str, Any] = {
 }
 """Keys that hold one component (or a mapping of them), and what it must be."""
 
-PLAIN = ("name", "seed", "metric", "prompts", "policies", "roles", "memories", "engines", "stages", "loop", "scale", "tracker", "checkpoint", "paper")
+PLAIN = (
+    "name", "seed", "metric", "prompts", "policies", "roles", "memories", "engines", "stages", "loop", "scale", "tracker", "checkpoint",
+    "paper",
+)
+"""Keys with a meaning of their own."""
 
 _KINDS = ("rollout", "score", "train", "evaluate")
 
@@ -142,11 +146,12 @@ class _Checker:
         prompts = self._mapping("prompts")
         for name, template in prompts.items():
             path = join("prompts", name)
-            chat = isinstance(template, list) and template and all(isinstance(m, Mapping) and set(m) == {"role", "content"} for m in template)
+            messages = template if isinstance(template, list) else []
+            chat = messages and all(isinstance(m, Mapping) and set(m) == {"role", "content"} for m in messages)
             if not isinstance(template, str) and not chat:
                 self.notes.add(path, f"expected a template or a list of messages {{role, content}}, got {show(template)}")
                 continue
-            for text in [template] if isinstance(template, str) else [str(m["content"]) for m in template]:
+            for text in [template] if isinstance(template, str) else [str(m["content"]) for m in messages]:
                 try:
                     list(string.Formatter().parse(text))
                 except ValueError as error:
@@ -220,7 +225,8 @@ def build(node: Any) -> Any:
     Raises SpecErrors when it does not build after all.
     """
     binder = Binder(Notes())
-    made = stage(node, binder, "") if isinstance(node, Mapping) and "kind" in node and "_target_" not in node else binder.bind(node, Any, "")
+    is_stage = isinstance(node, Mapping) and "kind" in node and "_target_" not in node
+    made = stage(node, binder, "") if is_stage else binder.bind(node, Any, "")
     if made is BAD or binder.notes.problems:
         raise SpecErrors(lines(binder.notes.problems, Origin({})))
     return made

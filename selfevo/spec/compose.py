@@ -30,7 +30,9 @@ def read(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> RunSpec:
     return preflight(overrides, config_dirs)[1]
 
 
-def preflight(overrides: Sequence[str], config_dirs: Sequence[str] = (), base: str = BASE, multirun: bool = False) -> tuple[list[str], RunSpec]:
+def preflight(
+    overrides: Sequence[str], config_dirs: Sequence[str] = (), base: str = BASE, multirun: bool = False
+) -> tuple[list[str], RunSpec]:
     """The overrides for Hydra, after the spec they make (of a sweep: its first job) was checked."""
     tree = Configs(config_dirs, base)
     prepared = prepare(tree, overrides, multirun)

@@ -112,8 +112,8 @@ def _first(parsed: Override, valid: Sequence[str] = ()) -> str:
     options = _options(parsed)
     if options:
         return options[0]
-    value = parsed._value
-    if hasattr(value, "include"):
+    value: Any = parsed._value
+    if hasattr(value, "include"):  # a glob
         return next((c for c in valid if any(fnmatch(c, g) for g in value.include) and not any(fnmatch(c, g) for g in value.exclude)), "")
     return str(getattr(value, "start", value))
 

@@ -1,4 +1,4 @@
-"""From a composed config to plain values: interpolations resolved, every mistake collected, and the way back to where a value was written."""
+"""From a composed config to plain values: pointers resolved, every mistake collected, and the way back to where a value was written."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def child(node: Any, key: str) -> Any:
 
 
 def resolve(cfg: DictConfig, notes: Notes) -> dict[str, Any]:
-    """The config as plain values. Pointers to nowhere, missing values and keys YAML misreads go to the notes; BROKEN stands in their place."""
+    """The config as plain values. Pointers to nowhere, missing values (BROKEN in their place) and keys YAML misreads go to the notes."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -91,7 +91,8 @@ def _piecewise(cfg: DictConfig, node: Any, path: str, notes: Notes) -> Any:
             continue
         try:
             found = OmegaConf.select(cfg, here, throw_on_missing=True, throw_on_resolution_failure=True)
-            out[str(key)] = _text_keys(OmegaConf.to_container(found, resolve=True, throw_on_missing=True) if OmegaConf.is_config(found) else found)
+            plain = OmegaConf.to_container(found, resolve=True, throw_on_missing=True) if OmegaConf.is_config(found) else found
+            out[str(key)] = _text_keys(plain)
         except OmegaConfBaseException as error:
             _explain(cfg, value, here, error, notes)
     return out

@@ -10,7 +10,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -39,7 +39,7 @@ class Signature:
     open: bool
 
 
-@lru_cache(maxsize=None)
+@cache
 def signature(target: Callable[..., Any]) -> Signature:
     """The signature of a class or factory. Annotations that cannot be resolved here are taken as Any."""
     function = target.__init__ if inspect.isclass(target) else target
@@ -70,7 +70,7 @@ def resolve(annotation: Any, scope: Mapping[str, Any]) -> Any:
         return Any
 
 
-@lru_cache(maxsize=None)
+@cache
 def locate(target: str) -> Any:
     """The class or factory that `_target_` names. Raises UserError with the nearest name."""
     module_name, _, name = target.rpartition(".")

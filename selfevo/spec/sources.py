@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 BASE = "config"
+_ADVICE = ("To append", "Or add a second", "Either remove", "Available options", "Set the environment", "Config search path")
 
 
 def configs() -> Path:
@@ -77,7 +78,7 @@ def hydra_line(error: BaseException) -> str:
     text = str(error) or str(error.__cause__ or type(error).__name__)
     kept = []
     for line in text.splitlines():
-        if line.strip().startswith(("To append", "Or add a second", "Either remove", "Available options", "Set the environment", "Config search path")):
+        if line.strip().startswith(_ADVICE):
             break
         kept.append(line.strip())
     return " ".join(part for part in kept if part)

@@ -12,7 +12,10 @@ from ..protocols import each_item
 from ..references import TableRef
 from .problems import Notes, Use, join
 
-_STAGE_KEYS = {"role": "role", "policy": "policy", "memory": "memory", "of": "table", "from": "table", "using": "table", "update": "source", "prompt": "prompt"}
+_STAGE_KEYS = {
+    "role": "role", "policy": "policy", "memory": "memory", "prompt": "prompt", "update": "source",
+    "of": "table", "from": "table", "using": "table",
+}
 """What the keys of a stage name."""
 
 _WORDS = {"policy": "policy", "memory": "memory", "table": "stage", "source": "task source or curriculum", "each": "`each` block"}

@@ -29,7 +29,10 @@ def metrics(root: Path) -> list[dict[str, object]]:
 
 
 def test_help_lists_every_command_and_imports_neither_hydra_nor_torch() -> None:
-    code = "import sys; from selfevo.cli import main; main(['--help']); print([m for m in ('hydra', 'omegaconf', 'torch', 'yaml') if m in sys.modules])"
+    code = (
+        "import sys; from selfevo.cli import main; main(['--help'])\n"
+        "print([m for m in ('hydra', 'omegaconf', 'torch', 'yaml') if m in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
     assert all(f"\n  {name} " in out for name in cli.COMMANDS)

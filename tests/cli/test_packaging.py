@@ -17,7 +17,8 @@ REPO = Path(__file__).resolve().parents[2]
 def test_the_wheel_holds_every_config_and_asset(tmp_path: Path) -> None:
     if importlib.util.find_spec("hatchling") is None or importlib.util.find_spec("build") is None:
         pytest.skip("hatchling and build are not installed")
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path), str(REPO)], check=True, capture_output=True)
+    make = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path), str(REPO)]
+    subprocess.run(make, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"selfevo/configs/{p.relative_to(REPO / 'configs')}" for p in (REPO / "configs").rglob("*.yaml")}

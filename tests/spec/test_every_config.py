@@ -20,6 +20,7 @@ CHOICES = [(str(f.parts[0]), str(Path(*f.parts[1:]).with_suffix(""))) for f in F
 WITH = {
     "curriculum=epochs": ["task=gsm8k"],
     "engine=scripted": ["model=scripted", "engine.replies=[yes]"],
+    "optimizer=base": ["+optimizer.objective={nll: {_target_: selfevo.objectives.NLL}}"],
     "task=jsonl": ["task.path=my.jsonl"],
     "verifier=reasoning_gym": ["task=reasoning_gym"],
     "loop=blank": [
