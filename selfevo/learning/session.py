@@ -73,6 +73,7 @@ class Session:
         self.compute(names, range(len(self.samples)))
         for i, s in enumerate(self.samples):
             self.samples[i] = s.with_columns(**{n: tuple(self.ahead[n][i].tolist()) for n in names})
+        self.ahead.pop("value", None)  # as a need it is the present value, with gradient; as a column the one before the update
 
     def choose(self, skip: bool) -> None:
         """Fill `active`: False for rows whose gradient is zero in every term. Units stay whole."""
