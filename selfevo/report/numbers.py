@@ -6,16 +6,20 @@ import math
 
 
 def number(value: float) -> str:
-    """Four significant digits; whole numbers in full with thousands separated; very small and large ones with an exponent."""
+    """Four significant digits; from a thousand on whole, with thousands separated; very small and large ones with an exponent."""
     if not math.isfinite(value):
         return str(value)
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e6 else f"{value:.3g}"
+    if 1e3 <= abs(value) < 1e9:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """1.25 s, 3 min 20 s, 2 h 5 min."""
+    """38 ms, 1.25 s, 3 min 20 s, 2 h 5 min; a dash for no time at all."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms" if seconds >= 0.0005 else "< 1 ms" if seconds > 0 else "–"
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -93,6 +93,10 @@ class Spent:
             self.by_kind[k] += value
         self.by_kind["other"] += max(0.0, line.seconds - sum(known.values()))
 
+    def shown(self, kinds: Iterable[str]) -> list[tuple[str, float]]:
+        """(kind, seconds) of these kinds."""
+        return [(kind, self.by_kind[kind]) for kind in kinds]
+
 
 def times(lines: Iterable[Line]) -> tuple[Spent, list[Spent]]:
     """The whole run, and its stages by time taken."""
