@@ -1,0 +1,68 @@
+"""Every command that README and docs show is run, and does what the page says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from pages import PAGES, ROOT, Block, Desk, blocks_of
+
+SHELL = [block for page in PAGES for block in blocks_of(page) if block.kind == "bash"]
+LEDGERS = ("decisions.md", "methods.md", "performance.md")
+"""Pages whose runs take hours: their specs are checked, and the scripts they name must exist."""
+
+MOST_SKIPPED = 6
+QUICK = ("selfevo validate", "selfevo list", "selfevo --", "make ")
+
+
+def case(block: Block) -> object:
+    slow = not all(c.startswith(QUICK) for c in block.commands()) and block.page.name not in LEDGERS and block.skipped is None
+    return pytest.param(block, id=block.id, marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize("block", map(case, SHELL))
+def test_the_commands_of_a_block_do_what_the_page_says(block: Block, desk: Desk) -> None:
+    if block.skipped is not None:
+        pytest.skip(block.skipped)
+    said = ""
+    for command in block.commands():
+        if command.startswith("make "):
+            made = subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True)
+            assert made.returncode == 0, made.stderr
+        elif re.match(r"(python|\S+/python) (scripts|benchmarks)/", command):
+            assert (ROOT / command.split()[1]).is_file(), f"{command}: no such file"
+        else:
+            status, text = desk.run(runnable(command, block))
+            assert status == block.status, f"{command}: exit status {status}\n{text[-2000:]}"
+            said += text
+    check_shown(block.shown, said)
+
+
+def runnable(command: str, block: Block) -> str:
+    """The command with the block's overrides; a ledger's runs become checks of their specs."""
+    if block.page.name in LEDGERS:
+        command = re.sub(r"\bselfevo run\b", "selfevo validate", command)
+    return f"{command} {block.added}" if block.added and re.search(r"\bselfevo run\b", command) else command
+
+
+def check_shown(shown: str, said: str) -> None:
+    """Every line that a page shows as output stands in the output, in that order; `...` stands for anything."""
+    at = 0
+    for line in filter(None, map(str.strip, shown.splitlines())):
+        found = re.compile(r"\s+".join(".*" if word == "..." else re.escape(word).replace(r"\.\.\.", ".*") for word in line.split())).search(said, at)
+        assert found is not None, f"the page shows {line!r}, which is not in (the rest of) the output:\n{said[at:]}"
+        at = found.end()
+
+
+def test_few_commands_are_skipped_and_each_says_why() -> None:
+    skipped = [block for block in SHELL if block.skipped is not None]
+    assert len(skipped) <= MOST_SKIPPED, [block.id for block in skipped]
+    assert all(len(block.skipped or "") > 10 for block in skipped), [block.id for block in skipped]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_stand_in_bash_blocks_only(page: Path) -> None:
+    others = [b for b in blocks_of(page) if b.kind != "bash" and re.search(r"^(\$ )?(selfevo (run|resume|validate|list|report)|make \w)", b.body, re.MULTILINE)]
+    assert not others, [b.id for b in others]
