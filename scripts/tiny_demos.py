@@ -1,34 +1,26 @@
 """Noisy demonstrations of every role, made on the fly: what the bundled tiny policy is trained on.
 
-A demonstration is a conversation and the reply to learn. Solvers slip: a slip makes one step wrong and every later step follows
-from the wrong value, so that a policy trained on them solves only some tasks, more of them when it is helped, and has something
-to gain from reinforcement. The commonest slips are a forgotten carry and a forgotten borrow.
+A demonstration is a conversation and the reply to learn. Its solvers slip (`tiny_solvers`), less so when they are helped: a policy
+trained on them solves only some tasks, more of them with a hint, a peer, feedback or a rule, and can gain from reinforcement.
 """
 
 from __future__ import annotations
 
 import random
-from bisect import bisect, insort
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from tiny_solvers import ATTEMPT, FAMILIES, Care, Solution, attempt_operators, correct, differs_at, gold, wrong
 
 from selfevo.prompts import render
 from selfevo.records import Message, Task
-from selfevo.tasks import ChainSum, Countdown, Operators, Procedural, Sorting
-from selfevo.tasks import chain_sum as sums
-from selfevo.tasks import countdown as make
 from selfevo.tasks import operators as ops
 
 PROMPTS = yaml.safe_load((Path(__file__).parents[1] / "configs/prompts/terse.yaml").read_text())
-FAMILIES: dict[str, Procedural] = {
-    "chain_sum": ChainSum(), "countdown": Countdown(), "sorting": Sorting(), "operators": Operators(levels=(1, 2), world=None)
-}
 SHARES = {"chain_sum": 0.60, "countdown": 0.13, "sorting": 0.13, "operators": 0.14}
-PLAIN, CARRY, BORROW = 0.15, 0.34, 0.52
-"""Chance that an addition or subtraction of a chained sum slips: in general, with a carry (forgotten), with a borrow (forgotten)."""
+RULE_SHARES = {"chain_sum": 0.35, "countdown": 0.03, "sorting": 0.12, "operators": 0.50}
 ADVICE = {"carry": "mind the carry", "borrow": "mind the borrow", "place": "mind the place"}
 """Texts that, read in a prompt, make the slip they name rare: what a memory can hold for sums and sorting."""
 
@@ -40,145 +32,6 @@ class Demo:
     messages: list[Message]
     reply: str
     right: bool
-
-
-@dataclass(frozen=True)
-class Solution:
-    """A worked solution: its lines and the answer it ends in."""
-
-    lines: list[str]
-    answer: str
-
-    def __str__(self) -> str:
-        return "\n".join([*self.lines, f"#### {self.answer}"])
-
-
-@dataclass(frozen=True)
-class Care:
-    """How often a solver slips: every chance times `scale`, less where `advice` names the slip; the first `given` steps are right."""
-
-    scale: float = 1.0
-    given: int = 0
-    advice: frozenset[str] = frozenset()
-
-
-def slip_chance(total: int, sign: str, number: int, advice: frozenset[str]) -> tuple[float, int]:
-    """Chance of the typical slip of one step, and what that slip adds to the result (0: any small error)."""
-    if 0 <= total <= sums.TOP:
-        if sign == "+" and total % 10 + number % 10 > 9:
-            return CARRY * (0.15 if "carry" in advice else 1), -10
-        if sign == "-" and total % 10 < number % 10:
-            return BORROW * (0.15 if "borrow" in advice else 1), 10
-    return PLAIN, 0
-
-
-def attempt_sum(task: Task, rng: random.Random, care: Care) -> Solution:
-    """A chained sum with slips; steps after a slip follow from the wrong total."""
-    total, rest = sums.terms(task.vars["expression"])
-    lines = []
-    for i, (sign, number) in enumerate(rest):
-        after = sums.apply(total, sign, number)
-        chance, error = slip_chance(total, sign, number, care.advice)
-        if i >= care.given and rng.random() < chance * care.scale:
-            after += error or rng.choice((-10, -1, 1, 10))
-        lines.append(f"{total}{sign}{number}={after}")
-        total = after
-    return Solution(lines, str(total))
-
-
-def attempt_countdown(task: Task, rng: random.Random, care: Care) -> Solution:
-    """A countdown: often a fold that reaches the target, else one that does not."""
-    numbers, target = list(task.vars["numbers"]), task.vars["target"]
-    if care.given or rng.random() >= 0.4 * care.scale:
-        fold = next(make.folds(numbers, target))
-    else:
-        rng.shuffle(numbers)
-        total, path = numbers[0], []
-        for number in numbers[1:]:
-            sign = rng.choice([s for s in make.SIGNS if 0 <= make.step(total, s, number) <= make.TOP] or ["-"])
-            total = make.step(total, sign, number)
-            path.append((sign, number))
-        fold = (numbers[0], tuple(path))
-    return Solution(make.worked(fold), make.written(fold))
-
-
-def attempt_sorting(task: Task, rng: random.Random, care: Care) -> Solution:
-    """Insertion sort in which an item may land one place off."""
-    done: list[int] = []
-    lines = []
-    for i, item in enumerate(task.vars["items"]):
-        chance = 0.11 * care.scale * (0.15 if "place" in care.advice else 1)
-        if done and i >= care.given and rng.random() < chance:
-            place = bisect(done, item) + rng.choice((-1, 1))
-            done.insert(min(max(place, 0), len(done)), item)
-        else:
-            insort(done, item)
-        lines.append(" ".join(map(str, done)))
-    return Solution(lines, lines[-1])
-
-
-def attempt_operators(task: Task, rng: random.Random, care: Care, rule: tuple[int, int] | None = None) -> Solution:
-    """An operator applied by its rule (or by `rule`, a guess), each line with a small chance of an error of one."""
-    p, q = rule or task.vars["weights"]
-    total, *rest = task.vars["numbers"]
-    lines: list[str] = []
-
-    def line(text: str, value: int) -> int:
-        if len(lines) >= care.given and rng.random() < 0.05 * care.scale:
-            value += rng.choice((-1, 1))
-        lines.append(f"{text}={value}")
-        return value
-
-    for number in rest:
-        left = line(f"{p}*{total}", p * total) if p != 1 else total
-        right = line(f"{q}*{number}", q * number) if q != 1 else number
-        total = line(f"{left}+{right}", left + right)
-    return Solution(lines, str(total))
-
-
-ATTEMPT: dict[str, Callable[[Task, random.Random, Care], Solution]] = {
-    "chain_sum": attempt_sum, "countdown": attempt_countdown, "sorting": attempt_sorting, "operators": attempt_operators
-}
-
-
-def correct(task: Task, solution: Solution) -> bool:
-    """Whether the final answer is right (for countdown: whether the worked lines end in the target)."""
-    if task.category == "countdown":
-        return solution.lines[-1].endswith(f"={task.vars['target']}") and make_consistent(solution)
-    return solution.answer == task.answer
-
-
-def make_consistent(solution: Solution) -> bool:
-    """Whether every countdown line states a true sum or product."""
-    return all(eval_line(line) for line in solution.lines)
-
-
-def eval_line(line: str) -> bool:
-    """Whether "8*8=64" is true."""
-    left, right = line.split("=")
-    sign = next(s for s in make.SIGNS if s in left[1:])
-    a, b = left[0:1] + left[1:].split(sign, 1)[0], left[1:].split(sign, 1)[1]
-    return make.step(int(a), sign, int(b)) == int(right)
-
-
-def gold(task: Task) -> Solution:
-    """The family's correct worked solution."""
-    return Solution(FAMILIES[task.category].steps(task), task.answer or "")
-
-
-def wrong(task: Task, rng: random.Random) -> Solution | None:
-    """A solution with a slip, or None where none turned up."""
-    for _ in range(12):
-        solution = ATTEMPT[task.category](task, rng, Care(1.6))
-        if not correct(task, solution):
-            return solution
-    return None
-
-
-def differs_at(a: Solution, b: Solution) -> int:
-    """Index of the first line in which two solutions differ (the number of lines where none does)."""
-    same = [x == y for x, y in zip(a.lines, b.lines, strict=False)]
-    return same.index(False) if False in same else len(same)
 
 
 def demo_solve(task: Task, rng: random.Random) -> Demo:
@@ -236,7 +89,7 @@ def demo_verify(task: Task, rng: random.Random) -> Demo:
 def demo_revise(task: Task, rng: random.Random) -> Demo:
     """Try again after feedback, with far fewer slips; a right answer is kept."""
     best, first = gold(task), wrong(task, rng)
-    variables = {**_known(task, rng, 0.5)}
+    variables = _known(task, rng, 0.5)
     if first is None or rng.random() < 0.1:
         return _demo("revise", {**variables, "response": str(best), "feedback": rng.choice(("right", "#### yes"))}, best, task)
     feedback = feedback_on(task, first, rng)
@@ -294,8 +147,8 @@ def _known(task: Task, rng: random.Random, chance: float) -> dict[str, object]:
     return dict(task.vars)
 
 
-def _demo(prompt: str, variables: object, solution: Solution, task: Task) -> Demo:
-    return Demo(render(PROMPTS[prompt], variables), str(solution), correct(task, solution))  # type: ignore[arg-type]
+def _demo(prompt: str, variables: Mapping[str, object], solution: Solution, task: Task) -> Demo:
+    return Demo(render(PROMPTS[prompt], variables), str(solution), correct(task, solution))
 
 
 ROLES: dict[str, tuple[float, Callable[[Task, random.Random], Demo]]] = {
@@ -307,7 +160,6 @@ ROLES: dict[str, tuple[float, Callable[[Task, random.Random], Demo]]] = {
     "rule": (0.11, demo_rule),
     "propose": (0.07, demo_propose),
 }
-RULE_SHARES = {"chain_sum": 0.35, "countdown": 0.03, "sorting": 0.12, "operators": 0.50}
 
 
 def draw(rng: random.Random) -> Demo:

@@ -138,8 +138,8 @@ def main() -> None:
     save(model, tokenizer, args.out)
 
 
-def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, args: argparse.Namespace) -> None:
-    """Optimise, printing loss and speed, and check and save every `args.check` minutes."""
+def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, args: argparse.Namespace, final: int = 64) -> None:
+    """Optimise, printing loss and speed; check and save every `args.check` minutes, and check `final` tasks a level at the end."""
     opts = optimizers(model, not args.adamw, args.lr)
     model.train()
     start = checked = time.monotonic()
@@ -170,7 +170,8 @@ def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, args: argp
             save(model, tokenizer, args.out)
             checked = time.monotonic()
     print(f"done: {step} steps, {seen:,} tokens, {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
-    print("accuracy", {k: round(v, 2) for k, v in accuracy(model, tokenizer, 64).items()}, flush=True)
+    if final:
+        print("accuracy", {k: round(v, 2) for k, v in accuracy(model, tokenizer, final).items()}, flush=True)
 
 
 if __name__ == "__main__":
