@@ -1,15 +1,45 @@
-"""Who watches a run: the trackers of the spec (and the live view)."""
+"""Who watches a run besides its own files: the trackers of the spec, the report at its end, the log, the live view."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..spec import RunSpec
+from ..errors import StoreError
+from ..run import Observer
+from ..spec import build
 
 if TYPE_CHECKING:
-    from ..run import Observer
+    from ..spec import RunSpec
 
 
 def observers(spec: RunSpec) -> list[Observer]:
-    """Observers of one run."""
-    return []
+    """Observers of one run, in the order they are told: the view's closing words come last, when the report is there."""
+    from ..view import LogFile, View
+
+    trackers = [build(node) for node in spec.trackers.values()]
+    return [*trackers, Report(), LogFile(), View()]  # type: ignore[list-item]
+
+
+class Report(Observer):
+    """report.html, written when the run ends, however it ends."""
+
+    def __init__(self) -> None:
+        self.root: Path | None = None
+
+    def start(self, spec: RunSpec, root: Path, resumed: bool) -> None:
+        """Remember where to write."""
+        self.root = root
+
+    def finish(self, status: str, seconds: Mapping[str, float]) -> None:
+        """Write the page. One that cannot be written leaves a line in log.txt: the run's own files are whole without it."""
+        from ..report import write
+
+        if self.root is None:
+            return
+        try:
+            write(self.root, status)
+        except StoreError as error:
+            with (self.root / "log.txt").open("a") as log:
+                log.write(f"report: {error}\n")

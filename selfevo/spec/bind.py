@@ -23,6 +23,9 @@ from .varying import varying
 BAD: Any = object()
 """Stands for a value that could not be bound; its mistakes are in the notes."""
 
+_STATE = ("state_dict", "load_state_dict")
+"""Methods that only what has a state needs."""
+
 
 class Binder:
     """Binds values to annotations. With `construct` False nothing is built: components are only held against their constructors."""
@@ -210,7 +213,7 @@ class Binder:
         if not inspect.isclass(cls):
             return True
         if getattr(hint, "_is_protocol", False):
-            absent = [m for m in methods(hint) if not callable(getattr(cls, m, None))]
+            absent = [m for m in methods(hint) if not callable(getattr(cls, m, None)) and m not in _STATE]
             if absent:
                 self.notes.add(join(path, "_target_"), f"expected {describe(hint)}, but {cls.__name__} has no {' and no '.join(absent)}")
             return not absent
