@@ -42,7 +42,8 @@ class Plan:
 
         `again` also takes series that another chart has taken.
         """
-        found = sorted((s for s in self.metrics.matching(pattern) if again or (s.metric, s.stage) not in self.used), key=lambda s: natural(s.label))
+        found = [s for s in self.metrics.matching(pattern) if again or (s.metric, s.stage) not in self.used]
+        found.sort(key=lambda s: natural(s.label))
         self.used |= {(s.metric, s.stage) for s in found}
         if all(s.constant for s in found):
             section.constant += [(s.metric, s.stage, s.last) for s in found]
@@ -93,7 +94,8 @@ def sections(metrics: Metrics) -> list[Section]:
     """Every chart of a run; sections with nothing to show are left out."""
     plan = Plan(metrics)
     plan.drop(r"time/.*")
-    made = [_evaluation(plan), _rollout(plan), _training(plan), _others(plan, "Curriculum", "curriculum"), _others(plan, "Numbers that vary", "vary")]
+    made = [_evaluation(plan), _rollout(plan), _training(plan)]
+    made += [_others(plan, "Curriculum", "curriculum"), _others(plan, "Numbers that vary", "vary")]
     prefixes = dict.fromkeys(s.metric.partition("/")[0] for s in metrics.all)
     made += [_others(plan, prefix.capitalize(), prefix) for prefix in prefixes]
     return [s for s in made if s.charts or s.constant]

@@ -80,7 +80,8 @@ def chart(title: str, series: Sequence[Series], note: str = "", band: tuple[Seri
         dots = tuple((X(a), Y(b), f"{s.label}: {number(b)} at {p.path}/{s.stage}") for (a, b), p in zip(points, s.points, strict=True))
         curves.append(Curve(s.label, path, around, dots if len(dots) <= DOTS else (), s.first, s.last))
     x_ticks = tuple((X(t), number(t)) for t in ticks(x_low, x_high, 8 if wide else 5) if max(x_low, 0) <= t <= x_high and t == int(t))
-    return Chart(title, note, wide, width, height, tuple(curves), x_ticks, tuple(zip(map(Y, y_ticks), _labels(y_ticks), strict=True)), x_label)
+    marks = tuple(zip(map(Y, y_ticks), _labels(y_ticks), strict=True))
+    return Chart(title, note, wide, width, height, tuple(curves), x_ticks, marks, x_label)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -89,7 +90,7 @@ def ticks(low: float, high: float, about: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
+    return [float(f"{i * step:.15g}") for i in range(first, last + 1)]
 
 
 def thinned(points: Sequence[tuple[int, float]], limit: int = DETAIL) -> list[tuple[int, float]]:
@@ -122,7 +123,8 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:
-    if high - low > 1e-12 * max(abs(low), abs(high)):
+    """A range to draw in; ends that agree to six digits count as one value, since no reader could tell their ticks apart."""
+    if high - low > 1e-6 * max(abs(low), abs(high)):
         return low, high
     half = abs(low) * 0.1 if low else 1.0
     return low - half, high + half

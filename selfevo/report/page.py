@@ -57,7 +57,8 @@ def facts(run: RunData, seconds: float) -> list[tuple[str, str]]:
     elif commit:
         commit = commit[:12]
     packages = env.get("packages", {})
-    machine = ", ".join(str(x) for x in (env.get("processor"), f"{env['cores']} cores" if "cores" in env else None, env.get("platform")) if x)
+    cores = f"{env['cores']} cores" if "cores" in env else None
+    machine = ", ".join(str(x) for x in (env.get("processor"), cores, env.get("platform")) if x)
     pairs = [
         ("seed", run.spec.get("seed")), ("time in stages", duration(seconds) if run.lines else None),
         ("committed stages", f"{len(run.lines):,}" if run.lines else None), ("commit", commit), ("machine", machine or None),

@@ -102,7 +102,8 @@ def _status(root: Path, manifest: tuple[Mapping[str, Any], ...]) -> str:
         inode = (root / ".lock").stat().st_ino
     except OSError:
         return "unfinished"
-    return "running" if any(line.split()[5].rpartition(":")[2] == str(inode) for line in held.splitlines() if "->" not in line) else "stopped"
+    holders = (line.split()[5].rpartition(":")[2] for line in held.splitlines() if "->" not in line)  # "->" marks one that waits
+    return "running" if str(inode) in holders else "stopped"
 
 
 def _spec(file: Path, text: str) -> Mapping[str, Any]:

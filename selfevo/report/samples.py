@@ -93,7 +93,8 @@ def _rows(file: Path, columns: list[str], limit: int | None = HEAD) -> list[dict
 
 def _example(row: Mapping[str, Any]) -> Example:
     task = json.loads(row["task"])
-    shown = [(name, cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))) for name, value in task["vars"].items()]
+    words = {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in task["vars"].items()}
+    shown = [(name, cut(text)) for name, text in words.items()]
     out = Example(row["id"], row["policy"], row["status"], shown, task["answer"], [(t["source"], cut(t["text"])) for t in row["turns"]])
     if row["error"]:
         out.problems.append(("episode", "error", cut(row["error"])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from .read import Line
 
@@ -97,7 +98,7 @@ def places(series: Sequence[Series]) -> tuple[list[list[int]], str]:
     the stage's executions, from 0.
     """
     xs = [[p.updates for p in s.points] for s in series]
-    if all(a < b for x in xs for a, b in zip(x, x[1:], strict=False)):
+    if all(a < b for x in xs for a, b in pairwise(x)):
         return xs, "updates so far"
     return [list(range(len(s.points))) for s in series], "executions of the stage before"
 
