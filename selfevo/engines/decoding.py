@@ -11,13 +11,14 @@ from torch import Tensor
 from ..policies import evaluating, logits_at
 from ..protocols import Completion, GenerateRequest
 from .sampling import distribution, draw, truncate, uniforms
-from .slots import Slots, attending
+from .slots import Slots, attending, check
 from .stops import Stops
 
 
 def decode(policy: Any, requests: Sequence[GenerateRequest], max_batch: int, cache_tokens: int, prefill_tokens: int) -> list[Completion]:
     """Completions in the order of `requests`, whose contexts all fit."""
     model = policy.model
+    check(model)
     # A fixed order, whatever the caller's: longest context first, equal contexts together.
     order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].context), requests[i].context, requests[i].seed))
     limit = policy.codec.limit

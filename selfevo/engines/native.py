@@ -20,7 +20,7 @@ class Native:
 
     capabilities = frozenset({"generate", "score", "topk", "full"})
 
-    def __init__(self, max_batch: int = 256, cache_tokens: int = 262144, prefill_tokens: int = 16384, score_tokens: int = 16384):
+    def __init__(self, max_batch: int = 256, cache_tokens: int = 262144, prefill_tokens: int = 4096, score_tokens: int = 4096):
         """
         max_batch: replies that run at a time.
         cache_tokens: bound on replies times longest context plus reply (the key-value cache).

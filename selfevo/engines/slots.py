@@ -118,6 +118,18 @@ def _up(length: int) -> int:
 _slots: ContextVar[tuple[Slots, bool]] = ContextVar("selfevo_slots")
 
 
+def check(model: Any) -> None:
+    """Raises EngineError for a model whose attention is not the plain full or sliding kind that `attention` computes."""
+    inner = text_model(model)
+    config = inner.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    odd = "chunked attention" if getattr(config, "attention_chunk_size", None) else ", ".join(sorted(kinds))
+    if not odd and not getattr(inner, "_supports_attention_backend", False):
+        odd = "an attention of its own"
+    if odd:
+        raise EngineError(f"the native engine does not serve {type(inner).__name__} ({odd}); use engine=vllm")
+
+
 @contextmanager
 def attending(model: Any, slots: Slots) -> Iterator[None]:
     """Inside, the model's attention reads `slots`; after, it is what it was."""
@@ -142,6 +154,7 @@ def attention(
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
+    position_bias: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention of one layer, in the calling convention of transformers: query [n, H, T, d] in, [n, T, H, d] out.
@@ -149,8 +162,8 @@ def attention(
     Heads that share keys are laid out as further query positions of one head, so keys and values are never repeated in memory.
     """
     slots, ignores_softcap = _slots.get()
-    if s_aux is not None:
-        raise EngineError("the native engine does not serve models with attention sinks; use engine=vllm")
+    if s_aux is not None or position_bias is not None:
+        raise EngineError("the native engine does not serve models with attention sinks or position biases; use engine=vllm")
     cap = None if ignores_softcap else softcap
     n, heads, length, width = query.shape
     shared = heads // key.shape[1]

@@ -8,11 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import transformers
 
+from selfevo.codec import ByteCodec
 from selfevo.engines import Native
 from selfevo.errors import EngineError, UserError
 from selfevo.models import Pretrained, Scripted
+from selfevo.policies import LivePolicy
 from selfevo.protocols import GenerateRequest, Sampling, ScoreRequest
+from selfevo.records import Version
 
 FAMILIES = ["Qwen3", "Qwen2", "Llama", "Gemma2", "Gemma3Text", "Olmo3", "Mistral"]
 
@@ -266,3 +270,45 @@ def test_later_updates_of_the_weights_are_seen_at_once(policies):
         policy.model.lm_head.weight.mul_(0.5)
     np.testing.assert_allclose(engine.score([request])[0].logprobs, forward(policy, (20, 21), (22, 23))[[0, 1], [22, 23]], atol=2e-5)
     assert not np.allclose(engine.score([request])[0].logprobs, before)
+
+
+def bare(kind, **extra):
+    """A policy of any architecture of transformers, without a tokenizer: contexts are ids here."""
+    size = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, f"{kind}Config")(**{**size, **extra})).eval()
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if "norm" not in name and "ln" not in name:
+                tensor.normal_(0.0, 0.3)
+    return LivePolicy("solver", model, None, ByteCodec(128), Version("solver", "000000"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra"),
+    [
+        ("GPT2", {"n_embd": 32, "n_layer": 2, "n_head": 4}),
+        ("Qwen3Moe", {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "head_dim": 8}),
+    ],
+)
+def test_absolute_positions_and_experts_are_served_too(kind, extra):
+    policy = bare(kind, **extra)
+    asked = [(5, 6, 7), (8, 9), tuple(range(20, 31))]
+    for context, got in zip(asked, native(policy).generate([GenerateRequest(c, 0, Sampling(8, 0.0)) for c in asked]), strict=True):
+        assert forward(policy, context, got.tokens).argmax(-1).tolist() == list(got.tokens)
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra", "reason"),
+    [
+        ("Llama4Text", {"attention_chunk_size": 8, "num_local_experts": 2}, "chunked attention"),
+        ("GptOss", {"num_local_experts": 2, "head_dim": 8}, "attention sinks"),
+        ("Bloom", {"n_layer": 2, "n_head": 4}, "an attention of its own"),
+    ],
+)
+def test_attention_it_cannot_compute_is_refused_not_guessed(kind, extra, reason):
+    policy = bare(kind, **extra)
+    own = policy.model.config._attn_implementation
+    with pytest.raises(EngineError, match=f"{reason}.*use engine=vllm"):
+        native(policy).generate([GenerateRequest((5, 6), 0)])
+    assert policy.model.config._attn_implementation == own
