@@ -54,3 +54,37 @@ def test_nll_gradient_equals_the_one_of_transformers(bench):
     total.backward()
     theirs = torch.cat([p.grad.reshape(-1).double() for _, p in sorted(model.named_parameters(), key=lambda x: "model." + x[0])])
     assert close(ours, theirs)
+
+
+def test_log_probs_do_not_depend_on_padding(bench):
+    from selfevo.learning.forward import pack, run
+
+    policy, samples = bench.policy(), bench.samples(8, temperature=lambda r, n: r.choice([0.5, 1.0]))
+    with torch.no_grad():
+        together = run(policy.model, pack(samples, torch.device("cpu"))).chosen()[0]
+        for row, s in zip(together, bench.sampled(samples, policy), strict=True):
+            assert torch.allclose(row[: len(s.response)], torch.tensor(s.columns["logp:sampler"]), atol=1e-5)
+            assert not row[len(s.response) :].any()
+
+
+def test_chosen_log_prob_has_the_gradient_of_log_softmax(bench):
+    from selfevo.learning import forward
+
+    logits = torch.randn(7, 11, dtype=torch.float64, requires_grad=True)
+    tokens, T = torch.arange(7), torch.linspace(0.5, 2, 7, dtype=torch.float64)
+    logp, entropy = forward.ChosenLogProb.apply(logits, tokens, T)
+    plain = (logits / T[:, None]).log_softmax(1)
+    weight = torch.randn(7, dtype=torch.float64)
+    (ours,) = torch.autograd.grad((logp * weight).sum(), logits)
+    (theirs,) = torch.autograd.grad((plain[torch.arange(7), tokens] * weight).sum(), logits)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    assert torch.allclose(entropy, -(plain.exp() * plain).sum(1), atol=1e-12)
+
+
+def test_chunks_of_the_vocabulary_pass_change_nothing(bench, monkeypatch):
+    from selfevo.learning import forward
+
+    samples = bench.samples(5)
+    whole = bench.gradient(samples, {"nll": NLL()})
+    monkeypatch.setattr(forward, "CHUNK", 30)
+    assert torch.equal(whole, bench.gradient(samples, {"nll": NLL()}))

@@ -34,7 +34,7 @@ def scored_rows(bench, policy, right):
 
 
 def log_probs(bench, policy, rows):
-    again = bench.sampled([s for s in bench.samples(8)], policy)
+    again = bench.sampled(bench.samples(8), policy)
     return torch.tensor([sum(s.columns["logp:sampler"]) for s in again])
 
 

@@ -196,6 +196,12 @@ def test_reductions_agree_where_all_rows_have_length_L(write, reduce):
     assert values == pytest.approx([values[0]] * 3)
 
 
+def test_dapo_of_one_row_with_equal_clips_equals_grpo(write, reduce):
+    logp, columns = [[-1.0, -0.2, -3.0]], {"A": [1.3], "logp:sampler": [(-1.1, -0.9, -2.0)]}
+    dapo, grpo = ClippedRatio("A", low=0.2, high=0.2, reduce="tokens"), ClippedRatio("A", low=0.2, high=0.2, reduce="rows")
+    assert reduce(dapo, write(logp, columns)).item() == pytest.approx(reduce(grpo, write(logp, columns)).item())
+
+
 def test_masked_infinities_touch_neither_loss_nor_gradient(write, reduce):
     batch = write([[-1.0, 300.0]], {"A": [1.0], "logp:sampler": [(-1.0, -300.0)], "mask": [(1.0, 0.0)]}, logp_base=[[-1.0, 900.0]])
     for term in (ClippedRatio("A"), ClippedRatio("A", ratio="product"), Cispo("A"), KL("base"), KL("base", correct="sampler")):
