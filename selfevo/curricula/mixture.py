@@ -88,7 +88,7 @@ class _Named:
         return cast(RunCtx, cls(ctx, part))
 
     def log(self, name: str, value: float) -> None:
-        """"curriculum/level" becomes "curriculum/<part>/level"."""
+        """Log "curriculum/level" as "curriculum/<part>/level"."""
         group, _, rest = name.partition("/")
         self._ctx.log(f"{group}/{self._part}/{rest}", value)
 

@@ -75,7 +75,7 @@ class Change:
 
     @property
     def kind(self) -> str:
-        """"added", "removed" or "modified"."""
+        """What happened to the file: "added", "removed" or "modified"."""
         return "added" if self.before is None else "removed" if self.after is None else "modified"
 
     @property

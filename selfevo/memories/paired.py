@@ -106,5 +106,5 @@ def paired(rows: Sequence[Row], memory: str, reward: str = "score", before: str 
 
 
 def _id(version: str) -> str:
-    """"000003" from "000003" or "skills@000003"."""
+    """The id "000003" of "000003" or "skills@000003"."""
     return version.rpartition("@")[2]

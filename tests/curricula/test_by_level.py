@@ -68,7 +68,9 @@ def test_state_round_trip_continues_exactly(ctx_at, source, rows_of):
         two.load_state_dict({"open": 1, "recent": "1111"})
 
 
-@pytest.mark.parametrize("settings, words", [({}, "either 'every'"), ({"every": 2, "threshold": 0.5}, "not both"), ({"every": 0}, "every is 0")])
+@pytest.mark.parametrize("settings, words", [
+    ({}, "either 'every'"), ({"every": 2, "threshold": 0.5}, "not both"), ({"every": 0}, "every is 0"),
+])  # fmt: skip
 def test_bad_settings_are_refused(source, settings, words):
     with pytest.raises(UserError, match=words):
         ByLevel(source(), **settings)

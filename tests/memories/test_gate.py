@@ -71,7 +71,7 @@ def test_unpaired_rows_and_wrong_numbers_of_versions_are_refused(probe):
         paired(rows[:-1], "skills")
     with pytest.raises(UserError, match="needs rows under two versions, found 000000"):
         paired(rows[::2], "skills")
-    with pytest.raises(UserError, match="did not read memory 'skils'.*did you mean 'skills'"):
+    with pytest.raises(UserError, match=r"did not read memory 'skils'.*did you mean 'skills'"):
         paired(rows, "skils")
 
 

@@ -15,7 +15,7 @@ from selfevo.errors import UserError
 from selfevo.tasks.dataset import Dataset, after_hashes, last_boxed
 
 GSM8K = [
-    {"question": "Natalia sold 48 clips in April and half as many in May. How many altogether?", "answer": "48/2 = 24\n48+24 = 72\n#### 72"},
+    {"question": "Natalia sold 48 clips in April and half as many in May. How many?", "answer": "48/2 = 24\n48+24 = 72\n#### 72"},
     {"question": "A farm has 1,000 hens and buys 80 more. How many hens?", "answer": "1000+80 = 1080\n#### 1,080"},
     {"question": "It was 3 degrees and fell by 5. What is it now?", "answer": "3-5 = -2\n#### -2"},
 ]

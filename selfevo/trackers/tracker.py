@@ -1,0 +1,56 @@
+"""Tracker: what experiment trackers have in common. They see every committed metrics line and change nothing about a run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..spec import RunSpec
+
+
+class Tracker(Protocol):
+    """An observer of a run that sends its metrics elsewhere. The step of a line is its number among the run's committed lines, so that a
+    resumed run continues its curves where they ended."""
+
+    def start(self, spec: RunSpec, root: Path, resumed: bool) -> None:
+        """Open or continue the record of this run. Raises UserError when the tracker's package is missing."""
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """Log a committed metrics line."""
+
+    def finish(self, status: str, seconds: Mapping[str, float]) -> None:
+        """Close the record; `status` is "done", "stopped" or "failed"."""
+
+
+class Quiet:
+    """The parts of watching a run that trackers leave alone."""
+
+    def stage(self, path: str, stage: str, kind: str, iteration: int, total: int) -> None:
+        """Nothing."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+def load(module: str, tracker: str, package: str) -> ModuleType:
+    """Import a tracker's package. Raises UserError that names the extra to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"tracker '{tracker}' needs the package '{package}': pip install 'selfevo[track]'") from error
+
+
+def scalars(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """What is plotted of a line: its metrics under their own names, the iteration, and "seconds/<stage>"."""
+    yield from line["metrics"].items()
+    yield "iteration", float(line["iteration"])
+    yield f"seconds/{line['stage']}", float(line["seconds"])
