@@ -131,3 +131,13 @@ def test_model_configs_bind_to_their_constructors(file):
     module, name = spec.pop("_target_").rsplit(".", 1)
     assert module == "selfevo.models"
     inspect.signature(getattr(selfevo.models, name)).bind(**{k: v for k, v in spec.items() if k != "defaults"})
+
+
+def test_the_bundled_policy_needs_no_path_and_speaks():
+    policy = Pretrained("tiny").load("solver")
+    assert (policy.source, policy.version.ref) == ("tiny", "solver@000000")
+    engine = Native()
+    engine.load(Pretrained("selfevo:tiny").load("solver"))
+    reply = engine.generate([GenerateRequest(policy.codec.open([Message("user", "3+4=?")]), 0, Sampling(64, temperature=0.0))])[0]
+    assert reply.finish == "stop"
+    assert "####" in reply.text
