@@ -77,6 +77,8 @@ class View:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        if not self.state.root:
+            return  # the run never began
         for line in closing(self.state, status, seconds, Path(self.state.root, "report.html").is_file()):
             self._print(line)
 
@@ -119,11 +121,12 @@ class LogFile:
 
     def finish(self, status: str, seconds: Mapping[str, float]) -> None:
         """Log the closing summary and close the file."""
+        if self._file is None:
+            return
         for line in closing(self._state, status, seconds, Path(self._state.root, "report.html").is_file()):
             self._write(line)
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._file.close()
+        self._file = None
 
     def _write(self, text: str) -> None:
         if self._file is not None:

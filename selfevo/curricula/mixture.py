@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ..errors import UserError, nearest
-from ..protocols import Curriculum, Number, RunCtx
+from ..protocols import Curriculum, Number, RunCtx, Stateful
 from ..records import Row, Task
 
 REMEMBERED = 100_000
@@ -65,16 +65,20 @@ class Mixture:
             ctx.log("curriculum/foreign", foreign)
 
     def state_dict(self) -> dict[str, Any]:
-        """States of the curricula, and which gave which task."""
-        return {"curricula": {name: c.state_dict() for name, c in self.curricula.items()}, "owner": dict(self._owner)}
+        """States of the curricula that have one, and which gave which task."""
+        return {"curricula": {name: c.state_dict() for name, c in self._stateful.items()}, "owner": dict(self._owner)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError when the curricula are not the same ones."""
-        if set(state) != {"curricula", "owner"} or set(state["curricula"]) != set(self.curricula):
-            raise ValueError(f"not a state of a mixture of {sorted(self.curricula)}: {sorted(state.get('curricula', state))}")
+        if set(state) != {"curricula", "owner"} or set(state["curricula"]) != set(self._stateful):
+            raise ValueError(f"not a state of a mixture of {sorted(self._stateful)}: {sorted(state.get('curricula', state))}")
         for name, own in state["curricula"].items():
-            self.curricula[name].load_state_dict(own)
+            self._stateful[name].load_state_dict(own)
         self._owner = dict(state["owner"])
+
+    @property
+    def _stateful(self) -> dict[str, Stateful]:
+        return {name: c for name, c in self.curricula.items() if isinstance(c, Stateful)}
 
 
 class _Named:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..errors import UserError, nearest
 from ..protocols import RunCtx, TaskSource
@@ -12,7 +11,7 @@ from .drawing import distinct, log_outcomes, outcomes, stream
 
 
 class Uniform:
-    """Draws uniformly from a task source, or from one category and level of it; learns nothing.
+    """Draws uniformly from a task source, or from one category and level of it; learns and remembers nothing.
 
     A batch repeats a task only when the source has too few. Procedural sources draw uniformly over their levels first.
 
@@ -37,12 +36,3 @@ class Uniform:
     def update(self, rows: Sequence[Row], ctx: RunCtx) -> None:
         """Log levels, shares and success rates; nothing is learned."""
         log_outcomes(ctx, outcomes(rows, self.reward, self.correct))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: draws depend on the run seed and the stage only."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Accepts the empty state; raises ValueError for any other."""
-        if state:
-            raise ValueError(f"Uniform keeps no state, but the saved one has {sorted(state)}")

@@ -202,3 +202,10 @@ def test_the_log_file_grows_over_resumes_and_holds_no_control_codes(tmp_path):
     text = (tmp_path / "log.txt").read_text()
     assert text.count("running quickstart, seed 0") == text.count("resuming quickstart, seed 0") == 1
     assert text.count("main.0/score") == 2 and "\x1b" not in text and text.splitlines()[0].startswith("       1.0  ")
+
+
+def test_a_run_that_never_began_has_no_last_words():
+    console = Console(file=io.StringIO(), force_terminal=False)
+    View(console).finish("failed", {"total": 1.0})
+    LogFile().finish("failed", {"total": 1.0})
+    assert console.file.getvalue() == ""
