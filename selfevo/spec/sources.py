@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SpecErrors, UserError
+from ..errors import SpecErrors, UserError, nearest
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -75,13 +76,37 @@ class Configs:
 
 def hydra_line(error: BaseException) -> str:
     """A Hydra or OmegaConf error as one line; what it advises about prefixes is left out."""
+    from hydra.errors import MissingConfigException
+
     text = str(error) or str(error.__cause__ or type(error).__name__)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}: no choice '{name}'{nearest(name, error.options)}"
+    match = re.match(r"Could not override '(hydra[\w.]*)'", text)
+    if match:
+        return f"{match[1]}: unknown key{_nearest_setting(match[1])}"
     kept = []
     for line in text.splitlines():
         if line.strip().startswith(_ADVICE):
             break
         kept.append(line.strip())
     return " ".join(part for part in kept if part)
+
+
+def _nearest_setting(key: str) -> str:
+    """The tail of an error about a key that Hydra's own settings lack."""
+    from hydra.conf import HydraConf
+    from omegaconf import DictConfig, OmegaConf
+
+    node: Any = OmegaConf.structured(HydraConf)
+    for part in key.split(".")[1:]:
+        if part not in node:
+            return nearest(part, map(str, node))
+        below = node._get_node(part)
+        if not isinstance(below, DictConfig):
+            break
+        node = below
+    return ""
 
 
 def choices(repo: Any, group: str) -> list[str]:

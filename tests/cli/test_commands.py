@@ -46,6 +46,8 @@ def test_help_lists_every_command_and_imports_neither_hydra_nor_torch() -> None:
     (["list", "quikstart"], "selfevo: no experiment or config group matches 'quikstart'; did you mean 'quickstart'?"),
     (["validate", "scale.iteratons=3"], "selfevo: scale.iteratons: unknown key; did you mean 'iterations'?"),
     (["run", "scale.iteratons=3"], "selfevo: scale.iteratons: unknown key; did you mean 'iterations'?"),
+    (["run", "hydra.run.dri=here"], "selfevo: hydra.run.dri: unknown key; did you mean 'dir'? (valid: dir)"),
+    (["run", "-m", "hydra/launcher=basik"], "selfevo: hydra/launcher: no choice 'basik'; did you mean 'basic'? (valid: basic)"),
     (["run", "optimizer=grpoo", "--cfg", "job"], "selfevo: optimizer: no choice 'grpoo'; did you mean 'grpo'?"),
 ])
 def test_a_mistake_is_one_line_on_stderr_and_exit_status_2(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
