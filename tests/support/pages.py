@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -51,9 +52,24 @@ class Block:
         return " ".join(t for t in self.tests if "=" in t and not t.startswith("skip"))
 
     def commands(self) -> list[str]:
-        """Commands in order, continued lines joined, comments left out."""
-        lines = [re.sub(r"(^|\s+)#.*$", "", line) for line in self.body.replace("\\\n", " ").splitlines()]
-        return [" ".join(line.split()) if "'" not in line else line.strip() for line in lines if line.strip()]
+        """Commands in order, as typed: continued lines joined, comments left out; a quoted text may go over several lines."""
+        out: list[str] = []
+        held = ""
+        for line in self.body.replace("\\\n", " ").splitlines():
+            held = f"{held}\n{line}" if held else re.sub(r"(^|\s+)#.*$", "", line).strip()
+            if held and balanced(held):
+                out.append(held)
+                held = ""
+        return out
+
+
+def balanced(text: str) -> bool:
+    """Whether every quote is closed."""
+    try:
+        shlex.split(text)
+    except ValueError:
+        return False
+    return True
 
 
 def blocks_of(page: Path) -> list[Block]:
