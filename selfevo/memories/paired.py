@@ -52,7 +52,7 @@ def versions_in(rows: Sequence[Row], memory: str) -> list[str]:
         if memory not in read:
             hint = nearest(memory, read) if read else ""
             raise UserError(f"trajectory {row.trajectory.id} did not read memory '{memory}': give it to the role under `memories`{hint}")
-        found[_id(read[memory])] = None
+        found[version_id(read[memory])] = None
     return list(found)
 
 
@@ -64,7 +64,7 @@ def pair_up(rows: Sequence[Row], memory: str, before: str, after: str) -> list[t
     """
     sides: dict[str, dict[tuple[str, ...], Row]] = {before: {}, after: {}}
     for row in rows:
-        side = sides.get(_id(row.trajectory.memories[memory]))
+        side = sides.get(version_id(row.trajectory.memories[memory]))
         if side is not None:
             t = row.trajectory
             key, place = (t.task.id, t.role, t.keys.get("sample", "")), 0
@@ -105,6 +105,6 @@ def paired(rows: Sequence[Row], memory: str, reward: str = "score", before: str 
     return Paired(before, after, wins, losses, len(gains) - wins - losses, errors, dropped, mean, sign_test(wins, losses))
 
 
-def _id(version: str) -> str:
+def version_id(version: str) -> str:
     """The id "000003" of "000003" or "skills@000003"."""
     return version.rpartition("@")[2]

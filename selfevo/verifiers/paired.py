@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..errors import UserError, nearest
-from ..memories.paired import pair_up, paired, versions_in
+from ..memories.paired import pair_up, paired, version_id, versions_in
 from ..protocols import RunCtx
 from ..records import Row
 
@@ -40,7 +40,8 @@ class PairedGate:
         if not found:
             return []
         baseline, candidates = found[0], found[1:]
-        gains: dict[str, float] = {}
+        own = [row.trajectory for row in rows if row.reward(self.reward) is not None]
+        gains = {t.id: 0.0 for t in own if version_id(t.memories[self.memory]) == baseline}
         info: dict[str, dict[str, str]] = {}
         for number, candidate in enumerate(candidates, 1):
             prefix = "gate" if len(candidates) == 1 else f"gate/{number}"
@@ -50,8 +51,6 @@ class PairedGate:
                 ctx.log(f"{prefix}/{name}", float(value))
             for old, new in pair_up(rows, self.memory, baseline, candidate):
                 r_old, r_new = old.reward(self.reward), new.reward(self.reward)
-                if r_old is not None:
-                    gains[old.trajectory.id] = 0.0
                 if r_old is not None and r_new is not None:
                     gain = r_new - r_old
                     gains[new.trajectory.id] = gain

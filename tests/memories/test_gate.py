@@ -93,6 +93,12 @@ def test_the_gate_abstains_where_a_side_is_missing_and_names_an_unknown_reward(c
         PairedGate("skills", "exact")(probe({"000000": OLD, "000001": NEW}), ctx)
 
 
+def test_a_probe_of_one_version_gains_nothing_and_adopts_nothing(ctx, probe):
+    rows = probe({"000000": OLD})
+    assert [r.reward("gate") for r in PairedGate("skills", "score")(rows, ctx)] == [0.0] * 5
+    assert AdoptWithinBudget().update(memory_of(2), rows, ctx) is None and ctx.metrics["gate/candidates"] == 0
+
+
 @pytest.mark.parametrize("budget, adopted", [(0, False), (1, True), (None, True)])
 def test_a_gain_is_adopted_only_within_the_regression_budget(ctx, probe, budget, adopted):
     rows, memory = probe({"000000": OLD, "000001": NEW}), memory_of(2)
