@@ -17,16 +17,19 @@ from .series import Series, places
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 12.0, 10.0, 34.0
 DOTS = 60
 """A curve with more points than this is drawn as a line without dots."""
+WINDOWS = 50
+"""A curve with more than twice as many points is drawn pale, with the means of so many windows on top."""
 DETAIL = 400
 """A curve with more points than this keeps the extremes of each of DETAIL / 2 buckets."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One drawn series; `path` and `band` are SVG path data, `dots` are (x, y, text shown on hover)."""
+    """One drawn series; `path`, `mean` and `band` are SVG path data ("" for none), `dots` are (x, y, text shown on hover)."""
 
     label: str
     path: str
+    mean: str
     band: str
     dots: tuple[tuple[float, float, str], ...]
     first: float
@@ -71,15 +74,19 @@ def chart(title: str, series: Sequence[Series], note: str = "", band: tuple[Seri
     def Y(y: float) -> float:
         return round(height - BOTTOM - (y - y_low) / (y_high - y_low) * (height - TOP - BOTTOM), 1)
 
+    def line(points: Sequence[tuple[float, float]]) -> str:
+        return "M" + "L".join(f"{X(a):g},{Y(b):g}" for a, b in points)
+
     curves = []
     for i, (s, x) in enumerate(zip(series, xs, strict=True)):
         points = list(zip(x, s.values, strict=True))
-        shown = thinned(points)
-        path = "M" + "L".join(f"{X(a):g},{Y(b):g}" for a, b in shown)
+        mean = line(means(points)) if len(points) > 2 * WINDOWS else ""
         around = _band(x, band, X, Y) if band is not None and i == 0 else ""
         dots = tuple((X(a), Y(b), f"{s.label}: {number(b)} at {p.path}/{s.stage}") for (a, b), p in zip(points, s.points, strict=True))
-        curves.append(Curve(s.label, path, around, dots if len(dots) <= DOTS else (), s.first, s.last))
+        curves.append(Curve(s.label, line(thinned(points)), mean, around, dots if len(dots) <= DOTS else (), s.first, s.last))
     x_ticks = tuple((X(t), number(t)) for t in ticks(x_low, x_high, 8 if wide else 5) if max(x_low, 0) <= t <= x_high and t == int(t))
+    if any(c.mean for c in curves):
+        note = "; ".join(filter(None, (note, f"strong: means of {WINDOWS} windows, pale: every value")))
     marks = tuple(zip(map(Y, y_ticks), _labels(y_ticks), strict=True))
     return Chart(title, note, wide, width, height, tuple(curves), x_ticks, marks, x_label)
 
@@ -103,6 +110,15 @@ def thinned(points: Sequence[tuple[int, float]], limit: int = DETAIL) -> list[tu
         bucket = points[len(points) * b // buckets : len(points) * (b + 1) // buckets]
         out += sorted({min(bucket, key=lambda p: p[1]), max(bucket, key=lambda p: p[1])})
     return [*out, points[-1]]
+
+
+def means(points: Sequence[tuple[int, float]], windows: int = WINDOWS) -> list[tuple[float, float]]:
+    """Mean x and mean value of `windows` equal runs of points."""
+    out = []
+    for w in range(windows):
+        run = points[len(points) * w // windows : len(points) * (w + 1) // windows]
+        out.append((sum(x for x, _ in run) / len(run), math.fsum(v for _, v in run) / len(run)))
+    return out
 
 
 def _band(x: Sequence[int], band: tuple[Series, Series], X: Callable[[float], float], Y: Callable[[float], float]) -> str:

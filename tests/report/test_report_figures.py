@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfevo.report.charts import sections, spread
-from selfevo.report.figures import chart, thinned, ticks
+from selfevo.report.figures import chart, means, thinned, ticks
 from selfevo.report.numbers import duration, number
 from selfevo.report.read import Line
 from selfevo.report.samples import Example, choose, cut
@@ -82,6 +82,16 @@ def test_thinning_keeps_ends_extremes_and_order(values, limit):
     assert len(kept) <= limit and kept[0] == points[0] and kept[-1] == points[-1]
     assert {max(values), min(values)} <= {v for _, v in kept}
     assert [x for x, _ in kept] == sorted(x for x, _ in kept) and set(kept) <= set(points)
+
+
+def test_a_long_curve_is_overlaid_with_the_means_of_equal_windows():
+    points = [(i, float(i % 2)) for i in range(200)]
+    assert means(points, 50) == [(4 * w + 1.5, 0.5) for w in range(50)]
+    drawn = chart("t", [series([v for _, v in points])])
+    at = {label: y for y, label in drawn.y_ticks}
+    middle = (at["0.0"] + at["1.0"]) / 2
+    assert [y for _, y in coordinates(drawn.curves[0].mean)] == [pytest.approx(middle, abs=0.06)] * 50 and "50 windows" in drawn.note
+    assert chart("t", [series([0.0, 1.0] * 50)]).curves[0].mean == ""
 
 
 def test_x_is_updates_unless_a_stage_ran_twice_between_two_of_them():
