@@ -86,7 +86,7 @@ def chart(title: str, series: Sequence[Series], note: str = "", band: tuple[Seri
         curves.append(Curve(s.label, line(thinned(points)), mean, around, dots if len(dots) <= DOTS else (), s.first, s.last))
     x_ticks = tuple((X(t), number(t)) for t in ticks(x_low, x_high, 8 if wide else 5) if max(x_low, 0) <= t <= x_high and t == int(t))
     if any(c.mean for c in curves):
-        note = "; ".join(filter(None, (note, f"strong: means of {WINDOWS} windows, pale: every value")))
+        note = "; ".join(filter(None, (note, f"strong: means of {WINDOWS} windows")))
     marks = tuple(zip(map(Y, y_ticks), _labels(y_ticks), strict=True))
     return Chart(title, note, wide, width, height, tuple(curves), x_ticks, marks, x_label)
 

@@ -144,6 +144,14 @@ def test_status_comes_from_the_end_line_and_from_who_holds_the_lock(tmp_path, ma
     store.close()
 
 
+def test_the_end_of_the_log_is_shown_for_a_run_that_is_not_done(run_dir, make):
+    for end, shown in ((False, True), (True, False)):
+        root = run_dir([make.line("main.0", "train", "train", {})], end=end)
+        (root / "log.txt").write_text("old line\n" * 50 + "RuntimeError: <script>boom\n")
+        seen = page(make, root)
+        assert ("RuntimeError: <script>boom" in seen.text) is shown and seen.text.count("old line") == (29 if shown else 0)
+
+
 def test_a_table_that_is_missing_or_broken_is_named_and_the_rest_is_shown(run_dir, make):
     lines = [make.line("main.0", "rollout", "rollout", {"rollout/length": 3.0}), make.evaluation("main.0", 0.5, 0.4, 0.6)]
     table = rows_table([make.judged("a", "#### 4", 1.0)], True)
