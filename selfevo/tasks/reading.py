@@ -93,7 +93,8 @@ def _hub(name: str, split: str, subset: str | None, wanted: Sequence[str]) -> Co
     except (OSError, ValueError, RuntimeError) as error:  # ConnectionError, DatasetNotFoundError, unknown split or subset, offline
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise UserError(
-            f"dataset '{name}' (split {split}) is not a local file and cannot be loaded from the Hugging Face hub: {reason}"
+            f"dataset '{name}' (split {split}) is not a local file and cannot be loaded from the Hugging Face hub: {reason}; "
+            "a file of your own ends in .jsonl or .parquet"
         ) from error
     return _columns(name, loaded, wanted)
 
