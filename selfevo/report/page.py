@@ -41,7 +41,8 @@ def render(run: RunData) -> str:
     total, stages = summary.times(run.lines)
     return templates().get_template("page.html.jinja").render(
         run=run, status=STATUS.get(run.status, run.status), facts=facts(run, total.seconds), paper=paper(run.spec.get("paper")),
-        log="" if run.status == "done" else run.log_tail, css=(Path(__file__).parent / "page.css").read_text(), sections=sections(metrics), metrics=metrics.all,
+        log="" if run.status == "done" else run.log_tail, css=(Path(__file__).parent / "page.css").read_text(),
+        sections=sections(metrics), metrics=metrics.all,
         gains=summary.gains(metrics), rewards=metrics.named("rollout/reward"), total=total, stages=stages,
         kinds=[kind for kind, seconds in total.by_kind.items() if seconds > 0],
         tokens=summary.tokens(run.lines), failures=summary.failures(run.lines), versions=summary.versions(run), excerpts=excerpts(run),
