@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all lint format wheel clean
+.PHONY: help setup quickstart test test-slow lint format wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -21,13 +21,13 @@ setup: .venv/.stamp ## create .venv and install selfevo with its development too
 	@touch $@
 
 quickstart: setup ## train the bundled tiny policy on this machine and watch pass@1 rise
-	@.venv/bin/selfevo run experiment=quickstart
+	@.venv/bin/selfevo run +experiment=quickstart
 
-test: setup ## run the tests (fast ones)
-	@$(PY) -m pytest -q -m "not slow"
+test: setup ## run the tests
+	@$(PY) -m pytest -q -m "not slow" --durations=10
 
-test-all: setup ## run every test, slow ones too
-	@$(PY) -m pytest -q
+test-slow: setup ## run the slow tests: builds, sweeps, kills and resumes
+	@$(PY) -m pytest -q -m slow --durations=10
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .

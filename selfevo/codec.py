@@ -68,6 +68,12 @@ class ChatCodec:
 
         return self._cached(messages, ended, tail)
 
+    @property
+    def closing(self) -> tuple[int, ...]:
+        """Ids that end a whole reply, as the policy itself would have drawn them."""
+        special = self.tokenizer.eos_token_id
+        return self._closing or (() if special is None else (special,))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of sampled ids, without special tokens."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -127,6 +133,7 @@ class ByteCodec:
 
     END = 256
     ends = frozenset((END,))
+    closing = (END,)
 
     def __init__(self, limit: int = 1 << 20):
         """`limit` in bytes."""

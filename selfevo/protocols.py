@@ -101,6 +101,13 @@ class Codec(Protocol):
     def follow(self, messages: Sequence[Message], ended: bool) -> tuple[int, ...]:
         """Ids to append after a sampled turn so that the assistant may speak again; `ended` tells whether it drew its end token."""
 
+    def ended(self, tokens: Sequence[int]) -> bool:
+        """Whether a reply's last token is an end token (a stop string only pauses it)."""
+
+    @property
+    def closing(self) -> tuple[int, ...]:
+        """Ids that end a whole reply that someone else wrote."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of sampled ids, without special tokens."""
 
@@ -231,6 +238,9 @@ class Dialogue(Protocol):
 
     def force(self, text: str, source: Literal["tool", "env", "teacher", "judge", "data"] = "data") -> Turn:
         """Foreign text placed at the start of the policy's next reply."""
+
+    def record(self, text: str, source: Literal["tool", "env", "teacher", "judge", "data"] = "data") -> Turn:
+        """A whole reply that someone else wrote, end token included: a demonstration, a dataset's chosen answer."""
 
     def fork(self, at: int | None = None) -> Dialogue:
         """A child that shares the turns so far (or the first `at` of them)."""

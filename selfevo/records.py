@@ -150,10 +150,12 @@ class Trajectory:
 
     @property
     def text(self) -> str:
-        """The last policy turn's text: what verifiers judge unless they ask for more ("" when there is none)."""
-        for turn in reversed(self.turns):
-            if turn.source == "policy":
-                return turn.text
+        """What verifiers judge unless they ask for more: the last policy turn's text, or that of the last recorded reply (data,
+        teacher) where no policy spoke; "" when there is neither."""
+        for sources in (("policy",), ("data", "teacher")):
+            for turn in reversed(self.turns):
+                if turn.source in sources:
+                    return turn.text
         return ""
 
     @property

@@ -90,7 +90,8 @@ class Run:
             self._block(item, "", 0, {}, last=True)
         checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
         if self.store.entry("", "end") is None:
-            self.store.commit({"path": "", "stage": "end"})
+            spent = {**self.world.clock.read(), "total": time.perf_counter() - self.started}
+            self.store.commit({"path": "", "stage": "end", "seconds": {k: round(v, 3) for k, v in spent.items()}})
 
     def _block(self, block: Block, parent: str, iteration: int, each: Mapping[str, Any], last: bool) -> None:
         """Every iteration of a block at path `parent`."""

@@ -2,6 +2,7 @@
 
 from .dialogue import Talk
 from .multi_turn import MultiTurn
+from .recorded import Recorded
 from .single import Single
 
-__all__ = ["MultiTurn", "Single", "Talk"]
+__all__ = ["MultiTurn", "Recorded", "Single", "Talk"]

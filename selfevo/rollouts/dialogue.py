@@ -126,6 +126,17 @@ class Talk:
         ids = self._codec.fragment(text)
         return self._append(Turn(source, text, ids), ids)
 
+    def record(self, text: str, source: Foreign = "data") -> Turn:
+        """A whole reply that someone else wrote, with the ids that end it: what a supervised fit learns to say and to stop after.
+
+        Raises ValueError where the policy has ended its turn: there is no reply to stand in for.
+        """
+        self._must_be_open()
+        if self._ended():
+            raise ValueError(f"role {self._role}: nothing can be recorded after the policy ended its turn; hear something first")
+        ids = (*self._codec.fragment(text), *self._codec.closing)
+        return self._append(Turn(source, text, ids, context=self.context, finish="stop"), ids)
+
     def fork(self, at: int | None = None) -> Talk:
         """A child that shares the turns so far, or the first `at` of them. Its trajectory names this one as parent and costs only what
         the child itself asks for. A closed dialogue can still be forked."""

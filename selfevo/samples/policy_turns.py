@@ -11,6 +11,7 @@ from ..records import Column, Row, Sample, Turn
 from .common import behaviour, check_temperature, count_dropped, keys_of, starts, temperature_of, usable, within
 
 SOURCES = ("policy", "tool", "env", "teacher", "judge", "data")
+RECORDED = ("data", "teacher")
 
 
 class PolicyTurns:
@@ -24,7 +25,8 @@ class PolicyTurns:
     Args:
         reward: reward a row must have; None asks for none (supervised fits).
         prefix: "train" on the tokens shared with a parent trajectory as well, or "mask" them (a resumed task's old turns).
-        sources: sources that are trained on. A foreign turn is read after the role's own prompt when it recorded no context.
+        sources: sources that are trained on. A foreign turn is read after the role's own prompt when it recorded no context. Where a
+            trajectory holds none of them, whole recorded replies (data, teacher) take their place, so that datasets fit as they are.
         temperature: temperature the learner takes log-probs at; None for the one the row was sampled at, as a policy gradient needs.
             Fits of chosen rows (NLL, DPO) want 1. Where it differs from the sampling temperature, `logp:sampler` is left out.
     """
@@ -55,12 +57,14 @@ class PolicyTurns:
         placed = [(at, turn) for at, turn in starts(t.turns) if turn.tokens]
         trained = [(at, turn) for at, turn in placed if turn.source in self.sources]
         if not trained:
+            trained = [(at, turn) for at, turn in placed if turn.source in RECORDED and turn.context]
+        if not trained:
             return None
         start, first = trained[0]
         end = trained[-1][0] + len(trained[-1][1].tokens)
         inside = [(at, turn) for at, turn in placed if start <= at < end]
         temperature = temperature_of([turn for _, turn in trained], self.temperature, f"samples.PolicyTurns: trajectory {t.id}")
-        mask, logps = self._mask_and_logps(inside, t.prefix if self.prefix == "mask" else 0, temperature)
+        mask, logps = self._mask_and_logps(inside, {at for at, _ in trained}, t.prefix if self.prefix == "mask" else 0, temperature)
         if not any(mask):
             return None
         context = first.context
@@ -74,13 +78,13 @@ class PolicyTurns:
         return Sample(t.id, response, {"train": tuple(context)}, columns, keys_of(row), steps, row=index)
 
     def _mask_and_logps(
-        self, placed: Sequence[tuple[int, Turn]], skip: int, temperature: float
+        self, placed: Sequence[tuple[int, Turn]], trained: set[int], skip: int, temperature: float
     ) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
         """Mask and behaviour log-probs over the response; positions before `skip` (in the trajectory) are masked."""
         mask: list[float] = []
         logps: list[float] | None = []
         for at, turn in placed:
-            on = [1.0 if turn.source in self.sources and at + k >= skip else 0.0 for k in range(len(turn.tokens))]
+            on = [1.0 if at in trained and at + k >= skip else 0.0 for k in range(len(turn.tokens))]
             mask += on
             drawn = behaviour(turn, temperature)
             if drawn is None and any(on):

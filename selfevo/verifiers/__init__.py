@@ -6,6 +6,7 @@ from .countdown import Countdown
 from .drop_uniform import DropUniform
 from .exact import Exact
 from .format import Format
+from .from_environment import FromEnvironment
 from .gate import Gate
 from .graded import Graded
 from .length import Length
@@ -21,6 +22,6 @@ from .says import Says
 from .weighted import Weighted
 
 __all__ = [
-    "Children", "Countdown", "DropUniform", "Exact", "Extract", "Format", "Gate", "Graded", "Length", "Majority", "Math", "Numeric",
+    "Children", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment", "Gate", "Graded", "Length", "Majority", "Math", "Numeric",
     "Overlap", "Overlong", "PairedGate", "Route", "Says", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip
