@@ -100,7 +100,7 @@ class TermBatch:
 
     def need(self, name: str) -> Any:
         """See `learning.needs.Need`."""
-        if name == "logp:live":
+        if name == "logp:live" or (name == "logp:old" and name not in self._ahead):
             return self.logp.detach()
         if name == "logp:sampler":
             return self._sampler()

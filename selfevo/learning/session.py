@@ -94,9 +94,14 @@ class Session:
                 for i in unit:
                     self.active[i] = True
 
-    def prepare(self) -> None:
-        """Compute ahead what the terms need on the rows that take part."""
+    def prepare(self, steps: int) -> None:
+        """Compute ahead what the terms need on the rows that take part.
+
+        In an update of one step the weights at its start are the present ones, so "logp:old" needs no pass of its own.
+        """
         needs = {n for name, term in self.terms.items() for n in term.needs if parse(n, f"objective.{name}").ahead}
+        if steps == 1:
+            needs.discard("logp:old")
         self.compute(needs, [i for i, on in enumerate(self.active) if on])
 
     def frames(self, indices: Sequence[int]) -> list[Frame]:

@@ -177,6 +177,12 @@ def test_recomputed_old_log_probs_equal_the_samplers(bench):
     )
 
 
+def test_first_step_of_several_has_the_gradient_of_a_single_one(bench):
+    """One step takes the old log-probs from its own pass, several compute them ahead: the first gradient is the same."""
+    samples, objective = bench.samples(6, adv=bench.gaussian), {"pg": ClippedRatio("adv", old="old")}
+    assert torch.allclose(bench.gradient(samples, objective), bench.gradient(samples, objective, epochs=2), atol=1e-6)
+
+
 def test_average_follows_its_formula(bench):
     policy = bench.policy()
     learner = bench.learner(bench.samples(4), {"nll": NLL()}, lr=0.01, ema=0.8)
