@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pages import PAGES, ROOT, Block, Desk, blocks_of
+from pages import FIRST, PAGES, ROOT, Block, Desk, blocks_of
 
 SHELL = [block for page in PAGES for block in blocks_of(page) if block.kind == "bash"]
 LEDGERS = ("decisions.md", "methods.md", "performance.md")
@@ -51,8 +51,8 @@ def check_shown(shown: str, said: str) -> None:
     """Every line that a page shows as output stands in the output, in that order; `...` stands for anything."""
     at = 0
     for line in filter(None, map(str.strip, shown.splitlines())):
-        words = (".*" if word == "..." else re.escape(word).replace(r"\.\.\.", ".*") for word in line.split())
-        found = re.compile(r"\s+".join(words)).search(said, at)
+        parts = (r"\s+".join(map(re.escape, part.split())) for part in line.split("..."))
+        found = re.compile(".*".join(parts)).search(said, at)
         assert found is not None, f"the page shows {line!r}, which is not in (the rest of) the output:\n{said[at:]}"
         at = found.end()
 
@@ -67,3 +67,15 @@ def test_few_commands_are_skipped_and_each_says_why() -> None:
 def test_commands_stand_in_bash_blocks_only(page: Path) -> None:
     command = re.compile(r"^(\$ )?(selfevo (run|resume|validate|list|report)|make \w)", re.MULTILINE)
     assert not [b.id for b in blocks_of(page) if b.kind != "bash" and command.search(b.body)]
+
+
+@pytest.mark.slow
+def test_every_file_of_the_run_directory_that_the_readme_lists_is_there(desk: Desk) -> None:
+    listing = next(b.body for b in blocks_of(ROOT / "README.md") if b.kind == "text" and "manifest.jsonl" in b.body)
+    assert desk.run(FIRST)[0] == 0
+    root = sorted((desk.root / "outputs" / "quickstart").iterdir())[0]
+    names = re.findall(r"(?<!\S)[\w./]+\.(?:yaml|jsonl?|diff|txt|html|parquet|pt|safetensors|jinja)(?!\S)", listing)
+    assert len(names) > 15
+    assert not [n for n in names if not (root / n).is_file() and not (root / "policies/solver/000002" / n).is_file()]
+    listed = {n for n in names if "/" not in n} | {"policies", "state", "tables"}
+    assert {p.name for p in root.iterdir() if not p.name.startswith(".")} <= listed
