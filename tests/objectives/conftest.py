@@ -37,8 +37,9 @@ def written(logp: Sequence[Sequence[float]], columns: Mapping[str, Sequence[Any]
     for i, row in enumerate(logp):
         mine = {name: entries[i] for name, entries in (columns or {}).items()}
         samples.append(Sample(f"s{i}", (1,) * len(row), {"train": (1,)}, mine))
-    needs = {name.replace("_", ":"): torch.tensor(value) for name, value in others.items()}
-    batch = TermBatch(samples, {}, Written(theta, needs), torch.device("cpu"), float)
+    ahead = {name.replace("_", ":"): value for name, value in others.items() if name.startswith("logp_")}
+    present = {name: torch.tensor(value) for name, value in others.items() if not name.startswith("logp_")}
+    batch = TermBatch(samples, ahead, Written(theta, present), torch.device("cpu"), float).at(range(len(samples)))
     batch.theta = theta
     return batch
 
