@@ -93,7 +93,10 @@ def restore(store: RunDir, world: World, stages: Mapping[str, Stage]) -> int:
     for name, stage in stages.items():
         file = f"state/{point['path']}/checkpoint/{name}.optimizer.pt"
         if file in point["outputs"]:
-            stage.optimizer.load_state_dict(_torch_load(store.root / file))  # type: ignore[attr-defined]
+            optimizer: Any = stage.optimizer  # type: ignore[attr-defined]
+            optimizer.load_state_dict(_torch_load(store.root / file))
+            if hasattr(optimizer, "attach"):  # running averages and critics must be there before the first update too
+                optimizer.attach(world.live(stage.policy))  # type: ignore[attr-defined]
     return at
 
 

@@ -62,7 +62,7 @@ class Train:
             return Outcome(touched=touched)
         known = ctx.world.lineages.versions[name]
         versions: tuple[Version, ...] = ()
-        if made.id in known:  # an existing version: a gate adopted a candidate that an earlier stage made
+        if self.memory is not None and made.id in known:  # an existing version: a gate adopted a candidate that an earlier stage made
             version = known[made.id]
         else:
             version = replace(
