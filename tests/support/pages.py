@@ -94,7 +94,7 @@ class Desk:
     done: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def run(self, command: str) -> tuple[int, str]:
-        """Exit status and output (both streams) of a command; `<time>` in a path is the newest run there is."""
+        """Exit status and output (both streams) of a command; `<time>` in a path is the first run there is."""
         command = self._timed(command)
         if command not in self.done:
             inside = re.match(r"selfevo (validate|list)\b", command) and not any(c in command for c in "|>'\"")
@@ -102,14 +102,14 @@ class Desk:
         return self.done[command]
 
     def _timed(self, command: str) -> str:
-        def newest(match: re.Match[str]) -> str:
+        def first(match: re.Match[str]) -> str:
             folder = self.root / match[1]
             if not folder.is_dir():
                 assert match[1] == "outputs/quickstart", f"no page has run anything in {match[1]}"
                 self.run(FIRST)
-            return str(sorted(folder.iterdir())[-1].relative_to(self.root))
+            return str(sorted(folder.iterdir())[0].relative_to(self.root))
 
-        return re.sub(r"(outputs/\w+)/<time>", newest, command)
+        return re.sub(r"(outputs/\w+)/<time>", first, command)
 
     def _inside(self, command: str) -> tuple[int, str]:
         """In this process: what does not start anything needs no process of its own."""
