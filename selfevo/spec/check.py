@@ -20,7 +20,7 @@ from .uses import Known, look_up, loop_uses, stage_uses
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-SCALE = ("iterations", "tasks", "group", "max_tokens", "eval_every", "eval_tasks", "eval_samples")
+SCALE = ("iterations", "tasks", "group", "max_tokens", "kept", "eval_every", "eval_tasks", "eval_samples")
 """Sizes every experiment may read; an experiment may add sizes of its own, which something in it must read."""
 
 GROUPS: dict[str, Any] = {
