@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import TrainingError, UserError, nearest
 from .protocols import Advantage, Builder, Number, RunCtx, Stateful, Term
-from .records import Row, Version
+from .records import Row, Sample, Version
 
 if TYPE_CHECKING:
     from .learning.ranks import Ranks
@@ -90,6 +90,8 @@ class Learner:
         self._weights: Weights | None = None
         self._state: dict[str, Any] | None = None
         self._ranks: Ranks | None = None
+        self.fitted: Sequence[Sample] = ()
+        """Samples of the last update, advantage columns included: what a run records of it."""
         self._check_needs()
 
     def _check_needs(self) -> None:
@@ -112,6 +114,7 @@ class Learner:
         weights, ranks = self.attach(target), self._on_ranks()
         before = {name: copy.deepcopy(a.state_dict()) for name, a in self.advantage.items() if isinstance(a, Stateful)}
         session = Session(target, self.objective, ctx, ranks, self.micro_tokens)
+        self.fitted = ()
         kept: Any = None
         try:
             with seeded(ctx.seed("torch"), session.device):
@@ -193,6 +196,7 @@ class Learner:
     def _finish(self, session: Session, target: Any, ctx: RunCtx) -> Version:
         """Log, and name the version."""
         assert self._weights is not None
+        self.fitted = session.samples
         session.meter.report(self._on_ranks(), ctx.log)
         ctx.log("train/steps", self._weights.steps)
         ctx.log("train/tokens", sum(len(s.response) for s, on in zip(session.samples, session.active, strict=True) if on))

@@ -52,6 +52,10 @@ class LivePolicy:
             return
         quiet()
         self.model.save_pretrained(path)
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None:  # what the last call happened to pad or cut is no part of the policy, yet it would be written
+            backend.no_padding()
+            backend.no_truncation()
         self.tokenizer.save_pretrained(path)
         self._save_heads(path)
 

@@ -24,9 +24,9 @@ class Lineages:
     aliases: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def start(self, version: Version) -> None:
-        """Register the first version of a name as `base` and `current`."""
+        """Register the first version of a name as `base`, `start` and `current`."""
         self.versions[version.name] = {version.id: version}
-        self.aliases[version.name] = {BASE: version.id, "current": version.id}
+        self.aliases[version.name] = {BASE: version.id, "start": version.id, "current": version.id}
 
     def add(self, version: Version, stage: str = "") -> None:
         """Record a version; `stage` becomes an alias for it. Raises ValueError when the id is taken or a parent is unknown."""

@@ -192,10 +192,10 @@ class World:
 
     # engines
 
-    def serve(self, ref: str, verb: str, requests: Sequence[Any]) -> Sequence[Any]:
-        """Have the engine of the policy behind `ref` generate or score."""
-        name = split_ref(ref)[0]
-        engine = self.engines.get(name, self.engines[""])
+    def serve(self, target: tuple[str, str], verb: str, requests: Sequence[Any]) -> Sequence[Any]:
+        """Have an engine ("" is the run's) generate or score for the policy behind a reference."""
+        name, ref = target
+        engine = self.engines[name]
         engine.load(self.policy(ref))
         return engine.generate(requests) if verb == "generate" else engine.score(requests)
 

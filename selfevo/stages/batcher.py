@@ -13,13 +13,16 @@ from typing import Any, TypeVar
 from ..protocols import Completion, GenerateRequest, ScoreRequest, TokenScores
 
 T = TypeVar("T")
-Serve = Callable[[str, str, Sequence[Any]], Sequence[Any]]
-"""(policy ref, "generate" or "score", requests) -> results, in order."""
+Target = tuple[str, str]
+"""(engine's name, policy version): who is asked."""
+
+Serve = Callable[[Target, str, Sequence[Any]], Sequence[Any]]
+"""(target, "generate" or "score", requests) -> results, in order."""
 
 
 @dataclass
 class _Ask:
-    policy: str
+    target: Target
     verb: str
     request: GenerateRequest | ScoreRequest
     reply: asyncio.Future[Any]
@@ -27,7 +30,7 @@ class _Ask:
 
 
 class Batcher:
-    """Collects what episodes ask until all of them wait, then serves the asks grouped by (policy, verb), in episode order."""
+    """Collects what episodes ask until all of them wait, then serves the asks grouped by (target, verb), in episode order."""
 
     def __init__(self, serve: Serve):
         self._serve = serve
@@ -35,13 +38,13 @@ class Batcher:
         self._running = 0
         self._count = 0
 
-    async def generate(self, episode: int, policy: str, request: GenerateRequest) -> Completion:
-        """One completion from the policy behind `policy`."""
-        return await self._ask(episode, policy, "generate", request)
+    async def generate(self, episode: int, target: Target, request: GenerateRequest) -> Completion:
+        """One completion from `target`."""
+        return await self._ask(episode, target, "generate", request)
 
-    async def score(self, episode: int, policy: str, request: ScoreRequest) -> TokenScores:
+    async def score(self, episode: int, target: Target, request: ScoreRequest) -> TokenScores:
         """Log-probs of given tokens."""
-        return await self._ask(episode, policy, "score", request)
+        return await self._ask(episode, target, "score", request)
 
     def run(self, episodes: Sequence[Callable[[], Awaitable[T]]], done: Callable[[int], None] = lambda n: None) -> list[T]:
         """Results of all episodes, in order; `done` is told how many have ended. An exception in one ends them all."""
@@ -70,10 +73,10 @@ class Batcher:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
-    async def _ask(self, episode: int, policy: str, verb: str, request: Any) -> Any:
+    async def _ask(self, episode: int, target: Target, verb: str, request: Any) -> Any:
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._count += 1
-        self._asks.append(_Ask(policy, verb, request, reply, (episode, self._count)))
+        self._asks.append(_Ask(target, verb, request, reply, (episode, self._count)))
         self._flush_when_all_wait()
         return await reply
 
@@ -85,11 +88,11 @@ class Batcher:
         if not self._asks or len(self._asks) < self._running:
             return
         asks, self._asks = sorted(self._asks, key=lambda a: a.order), []
-        kinds = dict.fromkeys((a.policy, a.verb) for a in asks)
-        for policy, verb in kinds:
-            some = [a for a in asks if (a.policy, a.verb) == (policy, verb) and not a.reply.cancelled()]
+        kinds = dict.fromkeys((a.target, a.verb) for a in asks)
+        for target, verb in kinds:
+            some = [a for a in asks if (a.target, a.verb) == (target, verb) and not a.reply.cancelled()]
             try:
-                results = self._serve(policy, verb, [a.request for a in some])
+                results = self._serve(target, verb, [a.request for a in some])
             except Exception as error:  # the asker decides what an engine's error means for its episode
                 for a in some:
                     a.reply.set_exception(error)

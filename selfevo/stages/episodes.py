@@ -16,7 +16,7 @@ from ..protocols import Completion, Environment, GenerateRequest, Sampling, Scor
 from ..records import Task, Trajectory
 from ..roles import Role, split_ref
 from ..rollouts.dialogue import Talk
-from .batcher import Batcher
+from .batcher import Batcher, Target
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class EpisodeDoor:
         self._made += 1
         return f"{self.episode}.{self._made - 1}"
 
-    async def generate(self, policy: str, context: Sequence[int], sampling: Sampling, key: tuple[object, ...]) -> Completion:
+    async def generate(self, target: Target, context: Sequence[int], sampling: Sampling, key: tuple[object, ...]) -> Completion:
         """One completion; its seed is that of (item, key)."""
         request = GenerateRequest(tuple(context), self.seed("draw", *key), sampling)
-        return await self._batcher.generate(self._number, policy, request)
+        return await self._batcher.generate(self._number, target, request)
 
     async def logprobs(self, seat: Seat, context: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Log-probs of given tokens under a seat's policy, at temperature 1."""
         assert isinstance(seat, BoundSeat)
-        scores = await self._batcher.score(self._number, seat.policy, ScoreRequest(tuple(context), tuple(tokens)))
+        scores = await self._batcher.score(self._number, seat.target, ScoreRequest(tuple(context), tuple(tokens)))
         return [float(x) for x in scores.logprobs]
 
 
@@ -83,6 +83,7 @@ class BoundSeat:
         )
         policy, alias = split_ref(role.policy)
         self.policy = ctx.world.version_ref(policy, alias, ctx.path)
+        self.target: Target = (role.engine or "", self.policy)
 
     def open(self, task: Task, prompt: str | None = None, **variables: str) -> Talk:
         """Start (or, for a task with turns, go on with) a conversation."""
@@ -100,17 +101,17 @@ class BoundSeat:
             context = tuple(first)
         else:
             context = codec.open(messages)
-        ref = self.policy
+        target = self.target
 
         async def generate(context: Sequence[int], sampling: Sampling, key: tuple[object, ...]) -> Completion:
-            return await self._door.generate(ref, context, sampling, (self.name, *key))
+            return await self._door.generate(target, context, sampling, (self.name, *key))
 
         talk = Talk(
             codec=codec,
             task=task,
             context=context,
             role=self._role_name,
-            policy=ref,
+            policy=self.policy,
             sampling=role.sampling(self._ctx.named(self._role_name)),
             memories=memories,
             generate=generate,
@@ -140,7 +141,7 @@ def run_episodes(
     errors (a spec mistake, an engine that cannot serve) end the stage.
     """
     root = (ctx.world.seed, ctx.path, ctx.stage) if seed_root is None else seed_root
-    batcher = Batcher(lambda policy, verb, requests: ctx.world.serve(policy, verb, requests))
+    batcher = Batcher(ctx.world.serve)
 
     def episode(number: int, job: Job) -> Callable[[], Any]:
         async def run() -> list[Trajectory]:

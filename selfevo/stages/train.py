@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from ..context import StageCtx
 from ..errors import UserError
@@ -58,6 +59,8 @@ class Train:
         with ctx.timed("train"):
             made = self.optimizer.update(target, rows, ctx)
         touched = (f"{ctx.stage}.optimizer",)
+        fitted = tuple(getattr(self.optimizer, "fitted", ()))
+        table: Literal["samples", ""] = "samples" if fitted else ""
         if made is None:
             return Outcome(touched=touched)
         known = ctx.world.lineages.versions[name]
@@ -76,4 +79,4 @@ class Train:
             versions = (version,)
             ctx.world.made(version, ctx.stage, target)
         promotions = {name: dict.fromkeys(self.promote, version.id)} if self.promote else {}
-        return Outcome(versions=versions, promotions=promotions, touched=touched)
+        return Outcome(table, samples=fitted, versions=versions, promotions=promotions, touched=touched)

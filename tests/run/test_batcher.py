@@ -10,8 +10,8 @@ from selfevo.stages.batcher import Batcher
 
 
 def recording(batches):
-    def serve(policy, verb, requests):
-        batches.append((policy, verb, [r.seed for r in requests]))
+    def serve(target, verb, requests):
+        batches.append((target[1], verb, [r.seed for r in requests]))
         return [Completion((r.seed,), None, str(r.seed), "stop") for r in requests]
 
     return serve
@@ -23,7 +23,7 @@ def asking(batcher, number, turns, policy="p", pause=0.0):
         for turn in range(turns):
             if pause:
                 await asyncio.sleep(pause * (number % 3))
-            done = await batcher.generate(number, policy, GenerateRequest((1,), 100 * number + turn))
+            done = await batcher.generate(number, ("", policy), GenerateRequest((1,), 100 * number + turn))
             out.append(done.tokens[0])
         return out
 
@@ -47,7 +47,7 @@ def test_requests_of_several_policies_are_served_apart_in_episode_order():
 
 
 def test_an_engine_error_ends_the_stage_and_leaves_no_task_behind():
-    def serve(policy, verb, requests):
+    def serve(target, verb, requests):
         raise EngineError("prompt longer than the context")
 
     batcher = Batcher(serve)
@@ -66,7 +66,7 @@ def test_one_episode_may_ask_several_things_at_once():
     batcher = Batcher(recording(batches))
 
     async def episode():
-        asks = [batcher.generate(0, "p", GenerateRequest((1,), s)) for s in (5, 6, 7)]
+        asks = [batcher.generate(0, ("", "p"), GenerateRequest((1,), s)) for s in (5, 6, 7)]
         return [c.tokens[0] for c in await asyncio.gather(*asks)]
 
     assert batcher.run([episode]) == [[5, 6, 7]]

@@ -128,6 +128,22 @@ def test_until_ends_a_block_when_enough_rows_match_and_never_runs_past_its_max(r
     assert metric(lines, "train", "train/rows") == [6, 6]  # 3 of 4 right, twice
 
 
+def test_a_role_is_served_by_the_engine_it_names(run_of):
+    body = {
+        "engine": engine(**{"Q ": "#### 4"}),
+        "engines": {"other": engine(**{"Q ": "#### 2"})},
+        "roles": {"solver": {"policy": "solver", "prompt": "solve"}, "peer": {"policy": "solver", "prompt": "solve", "engine": "other"}},
+        "stages": {
+            "rollout": {"kind": "rollout", "role": "solver", "tasks": "task", "n": 2},
+            "second": {"kind": "rollout", "role": "peer", "tasks": "task", "n": 2},
+        },
+        "loop": {"main": {"do": ["rollout", "second"]}},
+    }
+    run, _ = run_of(body)
+    texts = [{row.trajectory.text for row in read_rows(run.store, "main", stage)} for stage in ("rollout", "second")]
+    assert texts == [{"#### 4"}, {"#### 2"}]
+
+
 def test_every_runs_a_stage_on_the_last_of_each_k_iterations_and_on_the_final_one(run_of):
     body = {
         "engine": engine(**{"Q ": "#### 2"}),
