@@ -72,7 +72,12 @@ def complain(error: SelfevoError) -> None:
     """Print an error's lines on stderr, once however often it is passed on."""
     if not getattr(error, "printed", False):
         for line in str(error).splitlines() or [type(error).__name__]:
-            print(f"selfevo: {line}", file=sys.stderr)
+            line = f"selfevo: {line}"
+            if sys.stderr.isatty():
+                from .view import wrapped
+
+                line = wrapped(line, os.get_terminal_size(sys.stderr.fileno()).columns or 80)
+            print(line, file=sys.stderr)
         error.printed = True  # type: ignore[attr-defined]
 
 

@@ -150,6 +150,8 @@ def closing(state: State, status: str, seconds: Mapping[str, float], report: boo
     lines.append(f"  directory: {state.root}")
     if status == "done":
         lines.append(f"  report: {state.root}/report.html" if report else f"  report: make it with: selfevo report {state.root}")
+    elif status == "failed":
+        lines.append(f"  once its cause is gone, continue with: selfevo resume {state.root} (a change of the spec needs a new run)")
     else:
         lines.append(f"  continue with: selfevo resume {state.root}")
     return lines
@@ -170,8 +172,8 @@ def _change(seen: Sequence[Measure]) -> str:
     return f"{first} -> {last} ({last.value - first.value:+.3f}, {verdict})"
 
 
-def panel(state: State, now: float, ascii_only: bool = False) -> RenderableType:
-    """The live panel: iteration, stage, reward, pass@1, tokens/s, time left. Fits any width from 40 columns."""
+def panel(state: State, now: float, ascii_only: bool = False, width: int | None = None) -> RenderableType:
+    """The live panel: iteration, stage, reward, pass@1, tokens/s, time left. Fits any width from 40 columns (None: the console's)."""
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -199,4 +201,4 @@ def panel(state: State, now: float, ascii_only: bool = False) -> RenderableType:
     grid.add_row("time", Text(duration(now - state.began)), speed)
     if state.note:
         grid.add_row("note", Text(state.note, style="yellow"), "")
-    return Panel(grid, title=Text(state.name), title_align="left", border_style="dim")
+    return Panel(grid, title=Text(state.name), title_align="left", border_style="dim", width=width)

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +66,6 @@ class Run:
     def build(self) -> None:
         """Construct every component and load every policy: the first heavy moment of a run."""
         spec, world = self.spec, self.world
-        world.load_policy = lambda name: build(spec.policies[name]).load(name)
-        for name in spec.policies:
-            world.policies[name] = world.load_policy(name)
-            world.lineages.start(world.policies[name].version)
         for name, node in spec.memories.items():
             world.memories[name] = build(node).load(name)
             world.lineages.start(world.memories[name].version)
@@ -78,6 +74,13 @@ class Run:
         self.stages = {name: build(node) for name, node in spec.stages.items()}
         suites = [s.suite for s in self.stages.values() if s.kind == "evaluate"]  # type: ignore[attr-defined]
         world.held_out = frozenset(i for suite in suites for i in suite.held_out)
+        drawn = {t for node in spec.stages.values() if isinstance(t := node.get("tasks"), str)}
+        for source in sorted(drawn & world.sources.keys()):
+            read_ahead(world.sources[source])
+        world.load_policy = lambda name: build(spec.policies[name]).load(name)
+        for name in spec.policies:
+            world.policies[name] = world.load_policy(name)
+            world.lineages.start(world.policies[name].version)
         world.progress = lambda done, total, what: self._tell("progress", done, total, what)
         world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
 
@@ -214,6 +217,13 @@ class Run:
             getattr(observer, what)(*args)
 
 
+def read_ahead(source: Any) -> None:
+    """Have a task source, or a curriculum's `tasks`, read its data: what cannot be used ends a run before a model loads."""
+    tasks = getattr(source, "tasks", source)
+    if hasattr(tasks, "categories"):
+        len(tasks.categories)
+
+
 def _named_with(node: Any, alias: str) -> set[str]:
     """Names that a spec refers to as `name@alias`."""
     if isinstance(node, Mapping):
@@ -226,12 +236,19 @@ def _named_with(node: Any, alias: str) -> set[str]:
 @contextmanager
 def stop_on_signals(run: Run) -> Iterator[None]:
     """First Ctrl-C (or SIGTERM): finish the stage, commit, checkpoint, stop. Second: stop at once; the last commit stands."""
+    said: list[threading.Thread] = []
+
+    def tell() -> None:
+        with suppress(Stopped):  # nobody reads the note: the run is stopping as it is
+            run._tell("note", "stopping after this stage; press Ctrl-C again to stop at once")
 
     def handle(number: int, frame: Any) -> None:
         if run.stopping.is_set():
             raise KeyboardInterrupt
         run.stopping.set()
-        run._tell("note", "stopping after this stage; press Ctrl-C again to stop at once")
+        # In a thread of its own: the signal may have come while this one was writing to the very file the note goes to.
+        said.append(threading.Thread(target=tell))
+        said[0].start()
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -242,6 +259,8 @@ def stop_on_signals(run: Run) -> Iterator[None]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+        for thread in said:
+            thread.join()
 
 
 def execute(spec: RunSpec, root: Path, resume: bool = False, observers: list[Observer] | None = None) -> Run:

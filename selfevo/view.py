@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from .errors import Stopped
 from .panel import State, closing, log_line, panel
 
 if TYPE_CHECKING:
@@ -17,13 +22,15 @@ if TYPE_CHECKING:
     from .spec import RunSpec
 
 METRICS = "metrics.jsonl"
+ECHO = 2
+"""Columns that the panel leaves free: a terminal echoes Ctrl-C as ^C behind it, and a line more would spoil the next redraw."""
 
 
 class View:
     """An observer that shows the run on `console` (default: standard output).
 
     At a terminal: a live panel, below it nothing; notes and the closing summary stay on the screen. Elsewhere: one plain line per
-    stage, without control codes. NO_COLOR and TERM=dumb are respected.
+    stage, without control codes. NO_COLOR and TERM=dumb are respected. A reader that goes away (head, less) stops the run.
     """
 
     def __init__(self, console: Console | None = None, now: Callable[[], float] = time.monotonic):
@@ -32,6 +39,7 @@ class View:
         self.console = console if console is not None else Console(highlight=False, soft_wrap=True)
         self.state, self._now = State(began=now()), now
         self._live: Live | None = None
+        self._unread = False
 
     def start(self, spec: RunSpec, root: Path, resumed: bool) -> None:
         """Show that the run begins; a resumed one remembers what it measured before."""
@@ -44,7 +52,7 @@ class View:
 
             ascii_only = self.console.options.ascii_only
             self._live = Live(
-                get_renderable=lambda: panel(self.state, self._now(), ascii_only),
+                get_renderable=lambda: panel(self.state, self._now(), ascii_only, self.console.width - ECHO),
                 console=self.console,
                 refresh_per_second=4,
                 transient=True,
@@ -83,7 +91,20 @@ class View:
             self._print(line)
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """One line; at a terminal one too long for it goes on below, indented and never inside a word or a path."""
+        if self._unread:
+            return
+        if self.console.is_terminal:
+            text = wrapped(text, self.console.width)
+        try:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.console.file.flush()
+        except (BrokenPipeError, SystemExit) as error:  # rich turns the one into the other
+            self._unread = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+            raise Stopped(
+                f"stopped at the last commit, since nothing reads the output any more; continue with: selfevo resume {self.state.root}"
+            ) from error
 
 
 class LogFile:
@@ -132,6 +153,14 @@ class LogFile:
         if self._file is not None:
             self._file.write(f"{self._now() - self._began:10.1f}  {text}\n")
             self._file.flush()
+
+
+def wrapped(text: str, width: int) -> str:
+    """A line broken between words to fit `width` columns, what follows the first indented under it. A command to type stays whole."""
+    text = re.sub(r"(selfevo \w+ \S+)", lambda command: command[0].replace(" ", "\xa0"), text)
+    indent = " " * (len(text) - len(text.lstrip()) + 4)
+    filled = textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled.replace("\xa0", " ")
 
 
 def committed(root: Path) -> list[Mapping[str, Any]]:

@@ -31,10 +31,10 @@ def reward_of(row: Row, reward: str, ctx: RunCtx) -> float:
     """The named reward. Raises UserError where the row has none: builders drop such rows when told the same name."""
     value = row.reward(reward)
     if value is None:
-        raise UserError(
-            f"advantage '{ctx.name}': trajectory {row.trajectory.id} has no reward '{reward}'{nearest(reward, row.score.rewards)}; "
-            f"set reward: {reward} on the sample builder to drop such rows"
-        )
+        who = f"advantage '{ctx.name}': trajectory {row.trajectory.id} has no reward '{reward}'"
+        if reward not in row.score.statuses:
+            raise UserError(f"{who}{nearest(reward, row.score.rewards)}")
+        raise UserError(f"{who} (its status: {row.score.statuses[reward]}); set reward: {reward} on the sample builder to drop such rows")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cli import complain
-from ..errors import SelfevoError, Stopped, UserError
+from ..errors import SelfevoError, Stopped, StoreError, UserError
 from ..spec import RunSpec, build, check, configs, preflight
 from ..spec.sources import hydra_line
 from . import arguments as args
@@ -51,11 +52,21 @@ def through_hydra(arguments: Sequence[str]) -> int:
         raise UserError(hydra_line(error)) from error
     except ValueError as error:  # Hydra's word for flags that exclude each other
         raise UserError(str(error)) from error
+    except OSError as error:  # Hydra makes the directory; whatever a job meets comes out of `launch` as our own error
+        if isinstance(error, BrokenPipeError) or error.filename is None:
+            raise
+        raise unmade(error) from error
     finally:
         sys.argv = before
     if _failures:
         raise _failures[0]
     return 0
+
+
+def unmade(error: OSError) -> SelfevoError:
+    """What to say of a run directory that cannot be made."""
+    line = f"{error.filename}: the run directory cannot be made ({error.strerror}); choose another with hydra.run.dir=DIR"
+    return StoreError(line) if error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError(line)
 
 
 _failures: list[SelfevoError] = []
@@ -69,7 +80,7 @@ def job(cfg: DictConfig) -> float | None:
 
     hydra_config = HydraConfig.get()
     try:
-        return launch(check(cfg), Path(hydra_config.runtime.output_dir))
+        return launch(check(cfg), shortest(Path(hydra_config.runtime.output_dir)))
     except SelfevoError as error:
         complain(error)  # now, since a sweep goes on with its other jobs
         if isinstance(error, Stopped) and hydra_config.mode == RunMode.MULTIRUN:
@@ -78,6 +89,12 @@ def job(cfg: DictConfig) -> float | None:
             raise  # another process or an optimiser has to hear of it
         _failures.append(error)
         return None
+
+
+def shortest(root: Path) -> Path:
+    """A directory as one would type it here: relative where it lies below."""
+    here = Path.cwd()
+    return root.relative_to(here) if root.is_relative_to(here) and root != here else root
 
 
 def _basic(hydra_config: Any) -> bool:

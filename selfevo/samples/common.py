@@ -17,6 +17,14 @@ def usable(row: Row, reward: str | None) -> bool:
     return row.trajectory.status != "error" and row.score.keep and (reward is None or row.reward(reward) is not None)
 
 
+def check_reward(rows: Sequence[Row], reward: str | None, who: str) -> None:
+    """Raise UserError for a reward that no part gave or tried to give on any of the rows: a builder would drop them all unseen."""
+    known = {name for row in rows for name in (*row.score.rewards, *row.score.statuses)}
+    if rows and reward is not None and reward not in known:
+        hint = nearest(reward, known) if known else "; the rows come from no score stage"
+        raise UserError(f"{who}: no row has a reward '{reward}'{hint}")
+
+
 def count_dropped(rows: Sequence[Row], built: int, ctx: RunCtx) -> None:
     """Log how many of `rows` gave no sample."""
     ctx.log(DROPPED, len(rows) - built)

@@ -8,7 +8,7 @@ from typing import Literal
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Column, Row, Sample
-from .common import behaviour, check_temperature, count_dropped, keys_of, starts, temperature_of, usable, within
+from .common import behaviour, check_reward, check_temperature, count_dropped, keys_of, starts, temperature_of, usable, within
 
 
 class EachTurn:
@@ -32,6 +32,7 @@ class EachTurn:
 
     def build(self, rows: Sequence[Row], ctx: RunCtx) -> list[Sample]:
         """Samples in the order of rows, then of turns."""
+        check_reward(rows, self.reward, "samples.EachTurn")
         built = [self._samples(i, row) if usable(row, self.reward) else [] for i, row in enumerate(rows)]
         count_dropped(rows, sum(bool(b) for b in built), ctx)
         return [s for samples in built for s in samples]

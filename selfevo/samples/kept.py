@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..errors import UserError
 from ..protocols import Builder, Number, RunCtx
 from ..records import Row, Sample
-from .common import count_dropped, key_of
+from .common import check_reward, count_dropped, key_of
 from .policy_turns import PolicyTurns
 
 
@@ -47,6 +47,7 @@ class Kept:
 
     def build(self, rows: Sequence[Row], ctx: RunCtx) -> list[Sample]:
         """Samples of the kept rows, in the inner builder's order."""
+        check_reward(rows, self.reward, "samples.Kept")
         low, high = ctx.value(self.low), ctx.value(self.high)
         samples = [s for s in self.of.build(rows, ctx) if (r := rows[s.row].reward(self.reward)) is not None and low <= r <= high]
         if self.unique:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..errors import UserError
 from ..protocols import Builder, Number, RunCtx
 from ..records import Row, Sample
-from .common import count_dropped, key_of
+from .common import check_reward, count_dropped, key_of
 from .policy_turns import PolicyTurns
 
 
@@ -42,6 +42,7 @@ class Labelled:
 
     def build(self, rows: Sequence[Row], ctx: RunCtx) -> list[Sample]:
         """Samples in the inner builder's order, each followed by its mismatched twin. Logs "train/desirable", their share."""
+        check_reward(rows, self.reward, "samples.Labelled")
         threshold = ctx.value(self.threshold)
         found = [(s, r) for s in self.of.build(rows, ctx) if (r := rows[s.row].reward(self.reward)) is not None]
         samples = [s for s, _ in found]

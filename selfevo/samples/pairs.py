@@ -10,7 +10,7 @@ from typing import Literal
 from ..errors import UserError
 from ..protocols import Builder, Number, RunCtx
 from ..records import Row, Sample
-from .common import count_dropped, key_of
+from .common import check_reward, count_dropped, key_of
 from .policy_turns import PolicyTurns
 
 
@@ -50,6 +50,7 @@ class Pairs:
 
     def build(self, rows: Sequence[Row], ctx: RunCtx) -> list[Sample]:
         """Chosen, rejected, chosen, rejected, ...; groups in order of first appearance. Logs "train/pairs"."""
+        check_reward(rows, self.reward, "samples.Pairs")
         margin = ctx.value(self.margin)
         grouped: dict[tuple[str, ...], list[tuple[float, Sample]]] = {}
         for sample in self._one_per_row(self.of.build(rows, ctx)):

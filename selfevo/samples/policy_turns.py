@@ -8,7 +8,7 @@ from typing import Literal
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Column, Row, Sample, Turn
-from .common import behaviour, check_temperature, count_dropped, keys_of, starts, temperature_of, usable, within
+from .common import behaviour, check_reward, check_temperature, count_dropped, keys_of, starts, temperature_of, usable, within
 
 SOURCES = ("policy", "tool", "env", "teacher", "judge", "data")
 RECORDED = ("data", "teacher")
@@ -48,6 +48,7 @@ class PolicyTurns:
 
     def build(self, rows: Sequence[Row], ctx: RunCtx) -> list[Sample]:
         """Samples in the order of their rows. Raises UserError when one trajectory mixes temperatures."""
+        check_reward(rows, self.reward, "samples.PolicyTurns")
         samples = [s for i, row in enumerate(rows) if usable(row, self.reward) and (s := self._sample(i, row, ctx)) is not None]
         count_dropped(rows, len(samples), ctx)
         return samples

@@ -104,6 +104,10 @@ class Dataset:
         columns = read(self.path, self.split, self.subset, sorted(set(self.fields.values())))
         if not len(next(iter(columns.values()))):
             raise UserError(f"dataset '{self.path}' (split {self.split}) is empty")
+        for name, field in self.fields.items():
+            if name not in (ANSWER, CATEGORY, DIFFICULTY) and None in columns[field]:
+                row = columns[field].index(None)
+                raise UserError(f"dataset '{self.path}': row {row} has null in field '{field}', which prompts read as {{{name}}}")
         return columns
 
     @cached_property

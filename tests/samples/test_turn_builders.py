@@ -71,7 +71,8 @@ def test_rows_that_broke_were_filtered_or_lack_the_reward_are_dropped_and_counte
     assert [s.row for s in samples] == [0, 5]
     assert ctx.logged["train/dropped"] == 4
     assert [s.row for s in builder(reward=None).build(rows, ctx)] == [0, 3, 5]
-    assert builder(reward="exact").build(rows, ctx) == []
+    with pytest.raises(UserError, match="no row has a reward 'exact' \\(valid: score\\)"):
+        builder(reward="exact").build(rows, ctx)
 
 
 def test_a_reward_of_zero_is_a_reward(make, ctx):
