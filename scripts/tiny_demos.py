@@ -19,8 +19,6 @@ from selfevo.records import Message, Task
 from selfevo.tasks import operators as ops
 
 PROMPTS = yaml.safe_load((Path(__file__).parents[1] / "configs/prompts/terse.yaml").read_text())
-SHARES = {"chain_sum": 0.60, "countdown": 0.13, "sorting": 0.13, "operators": 0.14}
-RULE_SHARES = {"chain_sum": 0.35, "countdown": 0.03, "sorting": 0.12, "operators": 0.50}
 ADVICE = {"carry": "mind the carry", "borrow": "mind the borrow", "place": "mind the place"}
 """Texts that, read in a prompt, make the slip they name rare: what a memory can hold for sums and sorting."""
 
@@ -112,16 +110,16 @@ def feedback_on(task: Task, solution: Solution, rng: random.Random) -> str:
 def demo_rule(task: Task, rng: random.Random) -> Demo:
     """Apply what the context says: the operator's rule among others, or advice that makes one kind of slip rare."""
     others = [ops.stated(s, rng.choice(ops.RULES)) for s in ops.SYMBOLS if s != task.vars.get("symbol")]
-    advice: frozenset[str] = frozenset()
+    told: list[str] = []
     if task.category == "operators":
         lines = [task.vars["rule"], *rng.sample(others, rng.choice((0, 0, 1, 2, 3, 5)))]
     else:
         named = {"chain_sum": ("carry", "borrow"), "sorting": ("place",), "countdown": ()}[task.category]
-        advice = frozenset(rng.sample(named, rng.randint(0, len(named))))
-        lines = [ADVICE[name] for name in advice] + rng.sample(others, rng.choice((0, 1, 2))) + [ADVICE[n] for n in _unfit(named, rng)]
+        told = rng.sample(named, rng.randint(0, len(named)))
+        lines = [ADVICE[name] for name in told] + rng.sample(others, rng.choice((0, 1, 2))) + [ADVICE[n] for n in _unfit(named, rng)]
     lines = lines or [others[0]]
     rng.shuffle(lines)
-    solution = ATTEMPT[task.category](task, rng, Care(advice=advice))
+    solution = ATTEMPT[task.category](task, rng, Care(advice=frozenset(told)))
     if rng.random() < 0.25:
         messages = [Message("system", "\n".join(lines)), *render(PROMPTS["solve"], task.vars)]
         return Demo(messages, str(solution), correct(task, solution))
@@ -151,20 +149,44 @@ def _demo(prompt: str, variables: Mapping[str, object], solution: Solution, task
     return Demo(render(PROMPTS[prompt], variables), str(solution), correct(task, solution))
 
 
-ROLES: dict[str, tuple[float, Callable[[Task, random.Random], Demo]]] = {
-    "solve": (0.34, demo_solve),
-    "hint": (0.12, demo_hint),
-    "peer": (0.10, demo_peer),
-    "verify": (0.14, demo_verify),
-    "revise": (0.12, demo_revise),
-    "rule": (0.11, demo_rule),
-    "propose": (0.07, demo_propose),
+ROLES: dict[str, Callable[[Task, random.Random], Demo]] = {
+    "solve": demo_solve,
+    "hint": demo_hint,
+    "peer": demo_peer,
+    "verify": demo_verify,
+    "revise": demo_revise,
+    "rule": demo_rule,
+    "propose": demo_propose,
 }
 
 
-def draw(rng: random.Random) -> Demo:
+@dataclass(frozen=True)
+class Mix:
+    """Shares of the roles, of the families, and of the families within the role `rule`."""
+
+    roles: Mapping[str, float]
+    families: Mapping[str, float]
+    ruled: Mapping[str, float]
+
+
+MIXES = {
+    "first": Mix(
+        {"solve": 0.34, "hint": 0.12, "peer": 0.10, "verify": 0.14, "revise": 0.12, "rule": 0.11, "propose": 0.07},
+        {"chain_sum": 0.60, "countdown": 0.13, "sorting": 0.13, "operators": 0.14},
+        {"chain_sum": 0.35, "countdown": 0.03, "sorting": 0.12, "operators": 0.50},
+    ),
+    "second": Mix(
+        {"solve": 0.24, "hint": 0.08, "peer": 0.10, "verify": 0.22, "revise": 0.14, "rule": 0.17, "propose": 0.05},
+        {"chain_sum": 0.57, "countdown": 0.14, "sorting": 0.12, "operators": 0.17},
+        {"chain_sum": 0.26, "countdown": 0.02, "sorting": 0.10, "operators": 0.62},
+    ),
+}
+"""What each part of the training draws from: arithmetic and formats come first, comparing and looking up (which come late) second."""
+
+
+def draw(rng: random.Random, mix: Mix = MIXES["first"]) -> Demo:
     """One demonstration, its role and family drawn by their shares."""
-    role = rng.choices(list(ROLES), [share for share, _ in ROLES.values()])[0]
-    shares = RULE_SHARES if role == "rule" else SHARES
+    role = rng.choices(list(mix.roles), list(mix.roles.values()))[0]
+    shares = mix.ruled if role == "rule" else mix.families
     task = FAMILIES[rng.choices(list(shares), list(shares.values()))[0]].draw(rng)
-    return ROLES[role][1](task, rng)
+    return ROLES[role](task, rng)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 from tiny_check import accuracy
-from tiny_demos import Demo, draw
+from tiny_demos import MIXES, Demo, draw
 from tiny_model import new_model, new_tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from selfevo.seeds import derive, rng
 
@@ -31,13 +31,15 @@ def encode(demo: Demo, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], i
     return prompt + reply, len(reply)
 
 
-def batches(tokenizer: PreTrainedTokenizerBase, tokens: int, seed: int, pool: int = 2048) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    tokenizer: PreTrainedTokenizerBase, tokens: int, seed: int, mix: str = "first", pool: int = 2048
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches (ids [B, T], mask [B, T-1] of the predictions that are trained), of like lengths and at most `tokens` ids."""
     number = 0
     while True:
-        random_ = rng(seed, "demos", number)
+        random_ = rng(seed, "demos", *([mix] if mix != "first" else []), number)
         number += 1
-        rows = sorted((encode(draw(random_), tokenizer) for _ in range(pool)), key=lambda row: len(row[0]))
+        rows = sorted((encode(draw(random_, MIXES[mix]), tokenizer) for _ in range(pool)), key=lambda row: len(row[0]))
         cut: list[list[tuple[list[int], int]]] = [[]]
         for row in rows:
             if len(row[0]) * (len(cut[-1]) + 1) > tokens:
@@ -126,13 +128,15 @@ def main() -> None:
     cli.add_argument("--seed", type=int, default=0)
     cli.add_argument("--tokens", type=int, default=3072, help="ids per optimizer step, padding included")
     cli.add_argument("--lr", type=float, default=0.01)
+    cli.add_argument("--mix", choices=sorted(MIXES), default="first", help="shares of roles and families (tiny_demos.MIXES)")
+    cli.add_argument("--start", type=Path, help="a saved policy to go on from, in place of random weights")
     cli.add_argument("--adamw", action="store_true", help="AdamW for every weight, in place of Muon")
     cli.add_argument("--check", type=float, default=5.0, help="minutes between accuracy checks and saves")
     args = cli.parse_args()
     torch.set_flush_denormal(True)
     torch.manual_seed(derive(args.seed, "weights"))
     tokenizer = new_tokenizer()
-    model = new_model(tokenizer)
+    model = new_model(tokenizer) if args.start is None else AutoModelForCausalLM.from_pretrained(args.start)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
     train(model, tokenizer, args)
     save(model, tokenizer, args.out)
@@ -144,7 +148,7 @@ def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, args: argp
     model.train()
     start = checked = time.monotonic()
     seen, window = 0, []
-    for step, (ids, mask) in enumerate(batches(tokenizer, args.tokens, args.seed)):
+    for step, (ids, mask) in enumerate(batches(tokenizer, args.tokens, args.seed, args.mix)):
         spent = (time.monotonic() - start) / 60
         done = step / args.steps if args.steps else spent / args.minutes
         if done >= 1:

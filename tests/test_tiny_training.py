@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +52,17 @@ def test_same_seed_makes_the_same_demonstrations(demos):
 
     assert some(1) == some(1)
     assert some(1) != some(2)
+
+
+def test_demonstrations_do_not_depend_on_the_process():
+    code = "import random, tiny_demos; r = random.Random(0); print([tiny_demos.draw(r) for _ in range(200)])"
+    paths = os.pathsep.join([SCRIPTS, str(Path(SCRIPTS).parent)])
+
+    def said(hash_seed: str) -> bytes:
+        env = {"PYTHONPATH": paths, "PYTHONHASHSEED": hash_seed}
+        return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout
+
+    assert said("1") == said("2") != b""
 
 
 def test_steps_after_a_slip_follow_from_the_wrong_total(solvers):
@@ -135,7 +148,7 @@ def test_orthogonal_brings_singular_values_near_one(training):
 
 
 def test_equal_seeds_give_equal_weights_bit_for_bit(training, tokenizer):
-    settings = argparse.Namespace(steps=3, minutes=0.0, seed=5, tokens=400, lr=0.01, adamw=False, check=99.0, out=None)
+    settings = argparse.Namespace(steps=3, mix="first", minutes=0.0, seed=5, tokens=400, lr=0.01, adamw=False, check=99.0, out=None)
 
     def weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
