@@ -13,6 +13,7 @@ PLAIN = ["reinforce", "rloo", "reinforce_pp", "grpo", "dr_grpo", "gspo", "cispo"
 NO_WARMUP = ["optimizer.warmup_steps=0"]  # six steps are all there is
 EXTRA = {"dpo": NO_WARMUP, "ipo": NO_WARMUP}
 GAIN = 0.2
+QUESTIONS = ("pppp", "qqqq")
 
 
 def hits(run):
@@ -52,7 +53,6 @@ def test_dapo_samples_until_enough_rows_have_a_signal_and_trains_on_those_alone(
         for row in (r for batch in batches for r in batch):
             groups.setdefault(row.group, set()).add(row.reward("exact"))
         assert all(rewards == {0.0, 1.0} for rewards in groups.values())
-    assert run.metric("train", "train/skipped") == [0] * iterations
 
 
 def demonstrated(bandit, tmp_path, loop, tasks, *overrides):
@@ -60,7 +60,7 @@ def demonstrated(bandit, tmp_path, loop, tasks, *overrides):
     file = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
     file.write_text("".join(json.dumps(task) + "\n" for task in tasks))
     fields = "{" + ",".join(f"{k}: {k}" for k in tasks[0]) + "}"
-    data = ["task=jsonl", f"task.path={file}", f"task.fields={fields}", "curriculum=epochs", "scale.tasks=2"]
+    data = ["task=jsonl", f"task.path={file}", f"task.fields={fields}", "task.levels=[]", "curriculum=epochs", "scale.tasks=2"]
     return bandit(f"loop={loop}", *data, *overrides)
 
 
@@ -77,20 +77,22 @@ def says(policy, question):
 
 @pytest.mark.parametrize("words", [("abc", "zyx"), ("zyx", "abc")])
 def test_sft_teaches_the_recorded_reply_to_each_question_and_where_to_stop(bandit, tmp_path, words):
-    tasks = [{"question": q, "answer": w, "solution": w} for q, w in zip("pq", words, strict=True)]
-    run = demonstrated(bandit, tmp_path, "supervised", tasks, "optimizer=sft", "scale.iterations=25")
+    tasks = [{"question": q, "answer": w, "solution": w} for q, w in zip(QUESTIONS, words, strict=True)]
+    run = demonstrated(bandit, tmp_path, "supervised", tasks, "optimizer=sft", "scale.iterations=30", "optimizer.lr=1e-2")
     losses = run.metric("train", "train/nll")
     assert losses[0] == pytest.approx(4.69, abs=0.05)  # ln 109: every token as likely as any other
-    assert losses[-1] < 0.2
+    assert losses[-1] < 0.1
     policy = run.run.world.policies["solver"]
-    assert [says(policy, q) for q in "pq"] == [(w, "stop") for w in words]
+    assert [says(policy, q) for q in QUESTIONS] == [(w, "stop") for w in words]
 
 
 @pytest.mark.parametrize("name", ["dpo", "ipo", "simpo", "kto"])
 def test_recorded_preferences_turn_the_odds_of_the_two_replies(bandit, tmp_path, name):
+    slow = ["scale.iterations=6", "optimizer.lr=4e-3"]  # IPO stops at a log-odds of 1 / (2 beta) = 5: a large step would pass it
+
     def odds(chosen, rejected):
-        tasks = [{"question": q, "answer": "", "chosen": chosen, "rejected": rejected} for q in "pq"]
-        run = demonstrated(bandit, tmp_path, "preferences", tasks, f"optimizer={name}", *EXTRA.get(name, []), "scale.iterations=4")
+        tasks = [{"question": q, "answer": "", "chosen": chosen, "rejected": rejected} for q in QUESTIONS]
+        run = demonstrated(bandit, tmp_path, "preferences", tasks, f"optimizer={name}", *EXTRA.get(name, []), *slow)
         return margin(run.run.world.policies["solver"], "abc", "XYZ")
 
     assert odds("abc", "XYZ") > 1
@@ -105,7 +107,7 @@ def margin(policy, one, other):
 
     engine = Native()
     engine.load(policy)
-    context = policy.codec.open([Message("user", "p")])
+    context = policy.codec.open([Message("user", QUESTIONS[0])])
     requests = [ScoreRequest(context, (*policy.codec.fragment(text), policy.tokenizer.eos_token_id)) for text in (one, other)]
     a, b = (float(scores.logprobs.sum()) for scores in engine.score(requests))
     return a - b
