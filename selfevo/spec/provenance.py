@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .sources import Configs
+from .sources import Configs, short
 
 
 class Provenance:
@@ -27,7 +27,7 @@ class Provenance:
             for file, package in reversed(self._files):
                 line = find(file, package, keys[:depth])
                 if line is not None:
-                    return f"{_short(file)}:{line}"
+                    return f"{short(file)}:{line}"
         return ""
 
     def _load(self) -> list[tuple[Path, tuple[str, ...]]]:
@@ -66,8 +66,3 @@ def find(file: Path, package: tuple[str, ...], keys: Sequence[str]) -> int | Non
             return None
         line, node = match[0].start_mark.line + 1, match[1]
     return line
-
-
-def _short(file: Path) -> str:
-    here = Path.cwd()
-    return str(file.relative_to(here)) if file.is_relative_to(here) else str(Path(*file.parts[-3:]))

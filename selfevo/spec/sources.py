@@ -12,6 +12,7 @@ from ..errors import SpecErrors, UserError, nearest
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
+    from yaml import MarkedYAMLError
 
 BASE = "config"
 _ADVICE = ("To append", "Or add a second", "Either remove", "Available options", "Set the environment", "Config search path")
@@ -53,11 +54,14 @@ class Configs:
         from hydra.types import RunMode
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
+        from yaml import MarkedYAMLError
 
         try:
             cfg = self.loader.load_configuration(self.base, list(overrides), run_mode=RunMode.RUN, from_shell=False)
         except (HydraException, OmegaConfBaseException) as error:
             raise SpecErrors([hydra_line(error)]) from error
+        except MarkedYAMLError as error:
+            raise SpecErrors([yaml_line(error)]) from error
         OmegaConf.set_struct(cfg, False)
         cfg.pop("hydra", None)
         return cfg
@@ -91,6 +95,19 @@ def hydra_line(error: BaseException) -> str:
             break
         kept.append(line.strip())
     return " ".join(part for part in kept if part)
+
+
+def short(file: Path) -> str:
+    """A file as messages name it: from the current folder, or its last three parts."""
+    here = Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(Path(*file.parts[-3:]))
+
+
+def yaml_line(error: MarkedYAMLError) -> str:
+    """A file that is no YAML, or gives a key twice, as one line."""
+    mark = error.problem_mark or error.context_mark
+    what = f"not valid YAML: {' '.join(str(error.problem).split())}"
+    return what if mark is None else f"{what} [{short(Path(mark.name))}:{mark.line + 1}, column {mark.column + 1}]"
 
 
 def _nearest_setting(key: str) -> str:

@@ -109,7 +109,7 @@ def test_with_lora_only_the_adapter_moves_and_only_the_adapter_is_written(grpo, 
     policy = run.run.world.policies["solver"]
     assert not list(run.policy.glob("model*.safetensors"))
     adapter = run.tensors("adapter_model.safetensors")
-    assert set(name.rsplit(".", 2)[-2] for name in adapter) == {"lora_A", "lora_B"}
+    assert {name.rsplit(".", 2)[-2] for name in adapter} == {"lora_A", "lora_B"}
     assert all(bool((tensor != 0).any()) for name, tensor in adapter.items() if "lora_B" in name)  # they begin at zero
     inside = {n.removeprefix("base_model.model.").replace(".base_layer", ""): t for n, t in policy.model.state_dict().items()}
     assert all(torch.equal(inside[name], tensor) for name, tensor in before.items() if name in inside)
