@@ -46,6 +46,8 @@ class Learner:
         skip_zero: leave out rows whose gradient is zero in every term.
     """
 
+    needs_weights = True
+
     def __init__(
         self,
         samples: Mapping[str, Builder],
@@ -78,6 +80,8 @@ class Learner:
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise UserError(f"Learner: {name} is {count}, expected at least 1")
+        if isinstance(lr, (int, float)) and not 0 <= lr < float("inf"):
+            raise UserError(f"Learner: lr is {lr}, expected a finite number of at least 0")
         if ema is not None and not 0 <= ema <= 1:
             raise UserError(f"Learner: ema is {ema}, expected a decay between 0 and 1")
         self.samples, self.objective, self.advantage = dict(samples), dict(objective), dict(advantage or {})
@@ -173,6 +177,7 @@ class Learner:
         import torch
 
         from .learning.schedule import factor
+        from .learning.session import listed
         from .learning.weights import update_average
 
         weights.clear()
@@ -180,10 +185,12 @@ class Learner:
         session.accumulate(indices, frames, weights, first)
         norm = float(torch.nn.utils.get_total_norm(weights.gradients(), norm_type=2.0))
         if not norm < float("inf"):
-            names = ", ".join(session.samples[i].id for i in indices[:8])
+            names = listed([session.samples[i].id for i in indices])
             raise TrainingError(f"{ctx.path}: the gradient is not finite on the mini-batch of samples {names}; the weights are unchanged")
         limit = None if self.clip_norm is None else ctx.value(self.clip_norm)
         lr = ctx.value(self.lr) * factor(self.schedule, weights.steps, self.warmup_steps, self.total_steps)
+        if not 0 <= lr < float("inf"):
+            raise TrainingError(f"{ctx.path}: lr is {lr}, expected a finite number of at least 0; the weights are unchanged")
         weights.step(lr, 1.0 if limit is None or norm <= limit else limit / norm)
         if self.ema is not None:
             update_average(session.target.averages["ema"], weights, self.ema)

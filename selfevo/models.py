@@ -185,6 +185,8 @@ class Pretrained:
 class Scripted:
     """A policy without weights, for `engines.Scripted`: replies come from a file and nothing can be trained."""
 
+    weights = False
+
     def __init__(self, limit: int = 1 << 20):
         """`limit`: longest context plus reply in bytes."""
         self.limit = limit

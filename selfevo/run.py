@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import checkpoints
 from .commits import commit_stage, read_rows, restore_text
 from .context import StageCtx
-from .errors import SelfevoError, Stopped
+from .errors import SelfevoError, Stopped, TrainingError
 from .forks import forked
 from .loop import Block, Until, segment
 from .references import TableRef
@@ -148,7 +148,11 @@ class Run:
         self._tell("stage", path, name, stage.kind, iteration, self.iterations)
         before, began = self.world.clock.read(), time.perf_counter()
         versions = self.world.lineages.current()
-        outcome = stage.run(ctx)
+        try:
+            outcome = stage.run(ctx)
+        except TrainingError:  # its weights are those of the version before: they go to disk, whatever `checkpoint.every` says
+            checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
+            raise
         seconds = time.perf_counter() - began
         for kind, value in self.world.clock.read().items():
             if value - before[kind] > 0:

@@ -72,7 +72,8 @@ class RunDir:
         spec = (root / SPEC).read_text()
         if digest(spec, 64) != self.manifest[0].get("spec"):
             raise StoreError(
-                f"{root / SPEC}: differs from the spec this run was started with (recorded sha256 {self.manifest[0].get('spec')})"
+                f"{root / SPEC}: differs from the spec this run was started with (recorded sha256 {self.manifest[0].get('spec')}); "
+                "put the old one back, or start a new run to change it"
             )
         committed = {(e["path"], e["stage"]) for e in self.manifest}
         lines = [m for m in self._whole_lines(METRICS) if (m["path"], m["stage"]) in committed]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..errors import EngineError
 from ..policies import evaluating, logits_at
 from ..protocols import Completion, GenerateRequest
 from .sampling import distribution, draw, truncate, uniforms
@@ -182,5 +184,7 @@ class Batch:
         who, step = self.who[rows].tolist(), self.step[rows].tolist()
         tokens, logps = self.tokens[rows, : max(step)].tolist(), self.logps[rows, : max(step)].tolist()
         for request, length, ids, lps, stop in zip(who, step, tokens, logps, stopped.tolist(), strict=True):
+            if not math.isfinite(sum(lps[:length])):
+                raise EngineError(f"the logits of {self.policy.version.ref} are not finite: its weights have diverged")
             text = self.policy.codec.decode(ids[:length])
             self.replies[request] = Completion(tuple(ids[:length]), tuple(lps[:length]), text, "stop" if stop else "length")

@@ -55,6 +55,7 @@ class Scripted:
     """
 
     capabilities = frozenset({"generate"})
+    logprobs = False
 
     def __init__(self, replies: str | Sequence[str] | Mapping[str, Entry], choose: Literal["order", "seed"] = "order"):
         if choose not in ("order", "seed"):

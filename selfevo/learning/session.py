@@ -191,10 +191,11 @@ class Session:
         bad = {i: self.samples[i].id for part, ok in zip(parts, finite, strict=True) if not ok for i in part}
         bad = self.ranks.join(bad)
         if bad:
-            raise TrainingError(f"{self.ctx.path}: the loss is not finite on samples {_listed(bad.values())}; the weights are unchanged")
+            raise TrainingError(f"{self.ctx.path}: the loss is not finite on samples {listed(bad.values())}; the weights are unchanged")
 
 
-def _listed(ids: Any, limit: int = 8) -> str:
+def listed(ids: Any, limit: int = 4) -> str:
+    """The first few names, and how many more there are."""
     names = list(ids)
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 

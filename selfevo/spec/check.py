@@ -16,6 +16,7 @@ from .problems import BROKEN, Notes, Problem, Use, join, show
 from .resolve import Origin, read_scale, resolve
 from .runspec import Checkpoint, RunSpec
 from .uses import Known, look_up, loop_uses, stage_uses
+from .weights import disagreements
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -52,6 +53,8 @@ def check(cfg: DictConfig | dict[str, Any], where: Callable[[str], str] | None =
         raw, unresolved = resolve(cfg, notes), OmegaConf.to_container(cfg, resolve=False)
     raw.pop("hydra", None)
     spec = _Checker(raw, unresolved, notes).run()
+    if spec is not None:
+        notes.problems += disagreements(spec)
     if notes.problems:
         raise SpecErrors(lines(notes.problems, Origin(unresolved if isinstance(unresolved, Mapping) else raw), where))
     assert spec is not None

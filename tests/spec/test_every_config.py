@@ -16,10 +16,12 @@ ROOT = spec.configs()
 FILES = sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.yaml"))
 CHOICES = [(str(f.parts[0]), str(Path(*f.parts[1:]).with_suffix(""))) for f in FILES if len(f.parts) > 1]
 
+UNTRAINED = ["stages.train=null", "loop.main.do=[rollout,score,evaluate]"]
 
 WITH = {
     "curriculum=epochs": ["task=gsm8k"],
-    "engine=scripted": ["model=scripted", "engine.replies=[yes]"],
+    "engine=scripted": ["model=scripted", "engine.replies=[yes]", *UNTRAINED],
+    "model=scripted": ["engine=scripted", "engine.replies=[yes]", *UNTRAINED],
     "optimizer=base": ["+optimizer.objective={nll: {_target_: selfevo.objectives.NLL}}"],
     "task=jsonl": ["task.path=my.jsonl"],
     "verifier=reasoning_gym": ["task=reasoning_gym"],
