@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from tiny_solvers import ATTEMPT, FAMILIES, Care, Solution, attempt_operators, correct, differs_at, gold, wrong
+from tiny_solvers import ATTEMPT, FAMILIES, Care, Solution, attempt_operators, checked, correct, differs_at, gold, wrong
 
 from selfevo.prompts import render
 from selfevo.records import Message, Task
@@ -67,21 +67,27 @@ def demo_peer(task: Task, rng: random.Random) -> Demo:
 
 
 def demo_verify(task: Task, rng: random.Random) -> Demo:
-    """Do the steps again up to the first that differs, then say yes or no."""
+    """Check line by line up to the first that fails, then say yes or no."""
     best = gold(task)
-    given = best if rng.random() < 0.5 else wrong(task, rng) or best
-    bare = rng.random() < 0.2 and task.category != "countdown"
-    if task.category != "countdown" and not bare and rng.random() < 0.06:
-        given = Solution(best.lines, (wrong(task, rng) or best).answer)
-    right = correct(task, given)
-    if task.category == "countdown":
-        lines = given.lines
-    else:
-        lines = best.lines if bare else best.lines[: differs_at(given, best) + 1]
+    given = best if rng.random() < 0.53 else wrong(task, rng) or best
+    if task.category == "countdown" and rng.random() < 0.15:
+        given = miscounted(given, rng)
+    if task.category != "countdown" and rng.random() < 0.15:
+        given = Solution([], given.answer)
+    lines = checked(task, given)
+    right = correct(task, given) and (task.category != "countdown" or len(lines) > len(given.lines))
     verdict = right if rng.random() > 0.03 else not right
     reply = Solution(lines, "yes" if verdict else "no")
-    response = f"#### {given.answer}" if bare else str(given)
-    return Demo(render(PROMPTS["verify"], {**_known(task, rng, 1.0), "response": response}), str(reply), verdict == right)
+    variables = {**_known(task, rng, 1.0), "response": str(given)}
+    return Demo(render(PROMPTS["verify"], variables), str(reply), verdict == right)
+
+
+def miscounted(solution: Solution, rng: random.Random) -> Solution:
+    """The solution with the value of one line off by one or ten."""
+    at = rng.randrange(len(solution.lines))
+    left, _, value = solution.lines[at].rpartition("=")
+    line = f"{left}={int(value) + rng.choice((-10, -1, 1, 10))}"
+    return Solution([*solution.lines[:at], line, *solution.lines[at + 1 :]], solution.answer)
 
 
 def demo_revise(task: Task, rng: random.Random) -> Demo:
@@ -103,7 +109,7 @@ def feedback_on(task: Task, solution: Solution, rng: random.Random) -> str:
     """What a critic may say of a wrong solution: that it is wrong, which step is, the right step, or a verifier's whole reply."""
     best = gold(task)
     at = min(differs_at(solution, best), len(best.lines) - 1)
-    choices = ["wrong", "wrong", "#### no", f"step {at + 1} wrong", best.lines[at], "\n".join(best.lines[: at + 1]) + "\n#### no"]
+    choices = ["wrong", "wrong", "#### no", f"step {at + 1} wrong", best.lines[at], str(Solution(checked(task, solution), "no"))]
     return rng.choice(choices[:3] if task.category == "countdown" else choices)
 
 

@@ -15,6 +15,7 @@ from selfevo.records import Task
 from selfevo.tasks import ChainSum, Countdown, Operators, Procedural, Sorting
 from selfevo.tasks import chain_sum as sums
 from selfevo.tasks import countdown as make
+from selfevo.tasks import operators as ops
 
 FAMILIES: dict[str, Procedural] = {
     "chain_sum": ChainSum(), "countdown": Countdown(), "sorting": Sorting(), "operators": Operators(levels=(1, 2), world=None)
@@ -103,10 +104,10 @@ def attempt_sorting(task: Task, rng: random.Random, care: Care) -> Solution:
 
 
 def attempt_operators(task: Task, rng: random.Random, care: Care, rule: tuple[int, int] | None = None) -> Solution:
-    """An operator applied by its rule (or by `rule`, a guess), each line with a small chance of an error of one."""
+    """The rule (or `rule`, a guess) written down and applied, each line with a small chance of an error of one."""
     p, q = rule or task.vars["weights"]
     total, *rest = task.vars["numbers"]
-    lines: list[str] = []
+    lines = [ops.stated(task.vars["symbol"], (p, q))]
 
     def line(text: str, value: int) -> int:
         if len(lines) >= care.given and rng.random() < MISCOUNTED * care.scale:
@@ -139,9 +140,12 @@ def gold(task: Task) -> Solution:
 
 
 def wrong(task: Task, rng: random.Random) -> Solution | None:
-    """A solution with a slip, or None where none turned up."""
+    """A wrong solution (for operators often one by a wrong rule), or None where none turned up."""
     for _ in range(12):
-        solution = ATTEMPT[task.category](task, rng, Care(1.6))
+        if task.category == "operators" and rng.random() < 0.3:
+            solution = attempt_operators(task, rng, Care(), rng.choice(ops.RULES))
+        else:
+            solution = ATTEMPT[task.category](task, rng, Care(1.6))
         if not correct(task, solution):
             return solution
     return None
@@ -151,3 +155,43 @@ def differs_at(a: Solution, b: Solution) -> int:
     """Index of the first line in which two solutions differ (the number of lines where none does)."""
     same = [x == y for x, y in zip(a.lines, b.lines, strict=False)]
     return same.index(False) if False in same else len(same)
+
+
+def checked(task: Task, given: Solution) -> list[str]:
+    """The lines by which a verifier checks a solution, ending at the first that fails.
+
+    Sums, countdown and operators: every step done again, followed by `/` and the value that the solution states. Countdown then
+    sets the value against the target. Sorting: the answer copied up to the first number smaller than the one before.
+    """
+    if task.category == "sorting":
+        items = given.answer.split()
+        falls = [i for i in range(1, len(items)) if int(items[i]) < int(items[i - 1])]
+        return [" ".join(items[: falls[0] + 1] if falls else items)]
+    if task.category == "countdown":
+        lines, true = paired(given.lines, [f"{left}={_value(left)}" for left, _ in map(_split, given.lines)])
+        return [*lines, f"{_split(given.lines[-1])[1]}/{task.vars['target']}"] if true else lines
+    best = gold(task)
+    return paired(given.lines, best.lines)[0] if given.lines else [*best.lines[:-1], f"{best.lines[-1]}/{given.answer}"]
+
+
+def paired(given: list[str], own: list[str]) -> tuple[list[str], bool]:
+    """Own lines with the values of the given ones behind a slash, up to the first that differs; whether none did."""
+    lines = []
+    for theirs, mine in zip(given, own, strict=False):
+        lines.append(mine if mine.startswith("a") else f"{mine}/{_split(theirs)[1]}")
+        if theirs != mine:
+            return lines, False
+    return lines, True
+
+
+def _split(line: str) -> tuple[str, str]:
+    left, _, right = line.rpartition("=")
+    return left, right
+
+
+def _value(left: str) -> int:
+    """The value of one operation such as "8*8" or "-3+5"."""
+    at = max(left.rfind(sign) for sign in make.SIGNS)
+    if left[at - 1] in make.SIGNS:
+        at -= 1
+    return make.step(int(left[:at]), left[at], int(left[at + 1 :]))

@@ -38,7 +38,7 @@ def worked(numbers: Sequence[int], rule: tuple[int, int]) -> list[str]:
 
 
 class Operators(Procedural):
-    """`7@4=?` where `vars["rule"]` says `a@b=2a+3b`: worked as `2*7=14`, `3*4=12`, `14+12=26`, `#### 26`.
+    """`7@4=?` where `vars["rule"]` says `a@b=2a+3b`: worked as that rule, `2*7=14`, `3*4=12`, `14+12=26`, `#### 26`.
 
     Level L applies the operator L times, left to right. In one `world` every symbol always means the same, so the rules can be
     learned from rewards or written into a memory; no two symbols of a world share a rule. Without the rule the question fits all nine
@@ -87,7 +87,7 @@ class Operators(Procedural):
         return self._of(match[3], rule, numbers)
 
     def steps(self, task: Task) -> list[str]:
-        return worked(task.vars["numbers"], tuple(task.vars["weights"]))
+        return [task.vars["rule"], *worked(task.vars["numbers"], tuple(task.vars["weights"]))]
 
     def _of(self, symbol: str, rule: tuple[int, int], numbers: list[int]) -> Task:
         expression = symbol.join(map(str, numbers))
