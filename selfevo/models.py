@@ -129,6 +129,8 @@ class Pretrained:
             tokenizer = AutoTokenizer.from_pretrained(source, revision=self.revision, local_files_only=self._unreachable is not None)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise self._unavailable(error) from error
+        # Contexts that are too long are refused by us, naming the task; a warning before that would only be a second line.
+        tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
         if self.chat_template is not None:
             tokenizer.chat_template = PLAIN if self.chat_template == "plain" else self.chat_template
         if tokenizer.pad_token_id is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .errors import Stopped
 from .panel import State, closing, log_line, panel
+from .store import DiskFull
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -144,15 +147,25 @@ class LogFile:
         """Log the closing summary and close the file."""
         if self._file is None:
             return
-        for line in closing(self._state, status, seconds, Path(self._state.root, "report.html").is_file()):
-            self._write(line)
-        self._file.close()
+        file, report = self._file, Path(self._state.root, "report.html").is_file()
+        with suppress(OSError, DiskFull):  # what ended the run is said elsewhere; a full disk has no room for the last words
+            for line in closing(self._state, status, seconds, report):
+                self._write(line)
+        with suppress(OSError):  # closing writes what is still in memory
+            file.close()
         self._file = None
 
     def _write(self, text: str) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.write(f"{self._now() - self._began:10.1f}  {text}\n")
             self._file.flush()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            root = self._state.root
+            raise DiskFull(f"{root}/log.txt: no space left on the disk; free some, then: selfevo resume {root}") from error
 
 
 def wrapped(text: str, width: int) -> str:

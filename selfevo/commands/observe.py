@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,5 +42,5 @@ class Report(Observer):
         try:
             write(self.root, status)
         except StoreError as error:
-            with (self.root / "log.txt").open("a") as log:
+            with suppress(OSError), (self.root / "log.txt").open("a") as log:  # a full disk has no room for this line either
                 log.write(f"report: {error}\n")

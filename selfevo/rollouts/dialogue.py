@@ -20,6 +20,10 @@ Generate = Callable[[tuple[int, ...], Sampling, tuple[object, ...]], Awaitable[C
 Foreign = Literal["tool", "env", "teacher", "judge", "data"]
 
 
+class NoRoom(EngineError, UserError):
+    """A conversation fills the policy's whole context. Exit status 2: it is the data, or the model chosen for it."""
+
+
 class Talk:
     """A `protocols.Dialogue` with everything it needs injected, so that it knows neither engine nor run.
 
@@ -88,15 +92,18 @@ class Talk:
     async def reply(self, *key: object, **sampling: Any) -> Turn:
         """The policy speaks. `sampling` overrides fields of the role's `Sampling`; a reply never passes the policy's limit.
 
-        Raises EngineError when no token fits, UserError for an unknown setting.
+        Raises NoRoom when no token fits, UserError for an unknown setting.
         """
         self._must_be_open()
         settings = self._settings(sampling)
         context = self.context
         room = self._codec.limit - len(context)
         if room < 1:
-            raise EngineError(
-                f"role {self._role}: a context of {len(context)} tokens leaves no room for a reply (limit {self._codec.limit})"
+            said = " ".join(str(next(iter(self._task.vars.values()), "")).split())
+            said = said if len(said) <= 40 else said[:40] + "..."
+            raise NoRoom(
+                f"role {self._role}, task {self._task.id} ('{said}'): a context of {len(context)} tokens leaves "
+                f"no room for a reply (limit {self._codec.limit}); leave such tasks out, or use a model with a longer context"
             )
         settings = replace(settings, max_tokens=min(settings.max_tokens, room))
         spoken = sum(t.source == "policy" for t in self._turns)
