@@ -170,7 +170,7 @@ def _values(values: Sequence[Override], known: Sequence[str], out: Prepared) -> 
     for parsed in values:
         key, text = parsed.key_or_group, _text(parsed)
         parent, missing = _deepest(cfg, key, out.assigned)
-        prefix = "" if missing is None else "++"
+        prefix = "" if missing is None and not isinstance(parsed.value(), dict) else "++"  # a mapping given whole may hold new keys
         if isinstance(parent, str):
             above = key[: len(key) - len(missing or "") - 1]
             out.problems.append(Problem(key, f"{above} is {parent}; set {parent[2:-1]}.{missing} instead"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from as_user import TINY, Said
+from as_user import BARE, TINY, Said
 
 Say = Callable[..., Said]
 
@@ -111,3 +111,11 @@ def test_a_run_directory_that_cannot_be_made_is_named(say: Say, tmp_path: Path, 
     assert said.status == 2
     assert said.line == f"{tmp_path / place}: the run directory cannot be made ({why}); choose another with hydra.run.dir=DIR"
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_mapping_given_whole_runs_as_it_was_validated(say: Say, tmp_path: Path) -> None:
+    whole = [*BARE, "verifier={length: {_target_: selfevo.verifiers.Format, pattern: '#'}}", "scale.iterations=1"]
+    assert say("validate", *whole).status == 0
+    said = say("run", *whole, f"hydra.run.dir={tmp_path / 'run'}")
+    assert (said.status, said.err) == (0, "")
+    assert "score/length" in (tmp_path / "run" / "metrics.jsonl").read_text()
