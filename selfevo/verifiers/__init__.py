@@ -22,6 +22,7 @@ from .says import Says
 from .weighted import Weighted
 
 __all__ = [
-    "Children", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment", "Gate", "Graded", "Length", "Majority", "Math", "Numeric",
+    "Children", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment",
+    "Gate", "Graded", "Length", "Majority", "Math", "Numeric",
     "Overlap", "Overlong", "PairedGate", "Route", "Says", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip

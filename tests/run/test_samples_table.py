@@ -9,8 +9,8 @@ from selfevo.tables import samples_from
 
 
 def test_a_train_stage_records_its_samples_with_the_advantages_that_the_rewards_imply(tmp_path):
-    _, checked = spec.preflight(["scale=tiny", "scale.iterations=1", "stages.evaluate=null", "loop.start=null", "loop.main.do=[rollout,score,train]"],
-                                [], "config", False)  # fmt: skip
+    overrides = ["scale=tiny", "scale.iterations=1", "stages.evaluate=null", "loop.start=null", "loop.main.do=[rollout,score,train]"]
+    _, checked = spec.preflight(overrides, [], "config", False)
     run = execute(checked, tmp_path / "run")
     samples = samples_from(run.store.read_table(table_name("main.0", "train")))
     rows = read_rows(run.store, "main.0", "score")
