@@ -12,12 +12,19 @@ from torch import Tensor
 from ..errors import EngineError
 from ..policies import evaluating, logits_at
 from ..protocols import Completion, GenerateRequest
-from .sampling import distribution, draw, truncate, uniforms
-from .slots import Slots, attending, check
+from .attention import attending, check
+from .draws import Draws
+from .lean import Lean, fits
+from .slots import Slots
 from .stops import Stops
 
+ROOM = 512
+"""Columns of the cache that a reply starts with, if it may be that long."""
 
-def decode(policy: Any, requests: Sequence[GenerateRequest], max_batch: int, cache_tokens: int, prefill_tokens: int) -> list[Completion]:
+
+def decode(
+    policy: Any, requests: Sequence[GenerateRequest], slots: Slots, max_batch: int, cache_tokens: int, prefill_tokens: int
+) -> list[Completion]:
     """Completions in the order of `requests`, whose contexts all fit."""
     model = policy.model
     check(model)
@@ -27,55 +34,56 @@ def decode(policy: Any, requests: Sequence[GenerateRequest], max_batch: int, cac
     longest = max(min(len(r.context) + r.sampling.max_tokens, limit) for r in requests)
     rows = max(1, min(max_batch, cache_tokens // longest, len(requests)))
     with evaluating(model), torch.no_grad():
-        batch = Batch(policy, [requests[i] for i in order], rows, prefill_tokens)
-        with attending(model, batch.slots):
+        batch = Batch(policy, [requests[i] for i in order], slots, rows, prefill_tokens)
+        with attending(model, slots):
             batch.run()
     place = {index: at for at, index in enumerate(order)}
     return [batch.replies[place[index]] for index in range(len(requests))]
 
 
 class Batch:
-    """The running replies: active rows 0..n-1 of the slots, of `tokens`, `logps`, `who` and `step`."""
+    """The running replies: active rows 0..n-1 of the slots and of `tokens`, `logps`, `who`, `step`, `position`, `left` and `live`.
 
-    def __init__(self, policy: Any, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int):
-        self.policy, self.requests, self.prefill_tokens, self.rows = policy, requests, prefill_tokens, rows
+    A row whose reply has ended stays until an eighth of the rows are such, since taking rows out costs about a tenth of a step.
+    """
+
+    def __init__(self, policy: Any, requests: Sequence[GenerateRequest], slots: Slots, rows: int, prefill_tokens: int):
+        self.policy, self.requests, self.slots, self.prefill_tokens, self.rows = policy, requests, slots, prefill_tokens, rows
         self.device = next(policy.model.parameters()).device
-        limit = policy.codec.limit
-        self.room = [min(r.sampling.max_tokens, limit - len(r.context)) for r in requests]
-        self.slots = Slots(rows, max(len(r.context) for r in requests) + min(64, max(self.room)))
-        self.ends = torch.tensor(sorted(policy.codec.ends), device=self.device)
+        self.limit = limit = policy.codec.limit
+        room = [min(r.sampling.max_tokens, limit - len(r.context)) for r in requests]
+        self.room = torch.tensor(room, device=self.device)
+        slots.begin(rows, max(len(r.context) + min(ROOM, n) for r, n in zip(requests, room, strict=True)))
+        self.lean = Lean(policy.model, limit) if fits(policy.model) else None
         self.stops = Stops(policy, requests, self.device)
-        self.truncates = any(r.sampling.top_p < 1.0 or r.sampling.top_k > 0 for r in requests)
-        self.samples = any(r.sampling.temperature > 0 for r in requests)
-        self.table = self._table()
-        width = max(self.room)
-        self.tokens = torch.zeros(rows, width, dtype=torch.long, device=self.device)  # of active rows, as are:
-        self.logps = torch.zeros(rows, width, dtype=torch.float32, device=self.device)
-        self.who = torch.zeros(0, dtype=torch.long, device=self.device)  # [n] the request
-        self.step = torch.zeros(0, dtype=torch.long, device=self.device)  # [n] tokens drawn so far
+        self.draws = Draws(requests, self.device)
+        size = policy.model.get_output_embeddings().weight.shape[0]
+        self.ends = torch.zeros(size, dtype=torch.bool, device=self.device)
+        self.ends[[e for e in policy.codec.ends if e < size]] = True
+        self.tokens = torch.zeros(rows, max(room), dtype=torch.long, device=self.device)
+        self.logps = torch.zeros(rows, max(room), dtype=torch.float32, device=self.device)
+        self._rows(torch.zeros(0, dtype=torch.long, device=self.device), torch.zeros(0, dtype=torch.long, device=self.device))
         self.entered = 0
         self.kept: tuple[tuple[int, ...], list[tuple[Tensor, Tensor]], Tensor] | None = None
         self.replies: dict[int, Completion] = {}
 
-    def _table(self) -> dict[str, Tensor]:
-        def column(values: list[Any], dtype: torch.dtype) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=self.device)
-
-        s = [r.sampling for r in self.requests]
-        return {
-            "seed": column([r.seed & ((1 << 63) - 1) for r in self.requests], torch.long),
-            "start": column([len(r.context) for r in self.requests], torch.long),
-            "room": column(self.room, torch.long),
-            "temperature": column([x.temperature for x in s], torch.float32),
-            "top_p": column([x.top_p for x in s], torch.float32),
-            "top_k": column([x.top_k for x in s], torch.long),
-        }
+    def _rows(self, who: Tensor, step: Tensor) -> None:
+        """The active rows are now those of requests `who` [n], with `step` [n] tokens drawn."""
+        self.who, self.step, self.n, self.ended = who, step, len(who), 0
+        self.index = torch.arange(self.n, device=self.device)
+        self.draws.follow(who, step)
+        self.position = self.draws.rows["start"] + step - 1  # where the last drawn token goes
+        self.left = self.room[who] - step
+        self.live = torch.ones(self.n, dtype=torch.bool, device=self.device)
+        places = self.position.tolist()
+        self.top, self.together = max(places, default=0), len(set(places)) == 1
+        self.last = self.tokens[self.index, step - 1] if self.n else who
 
     def run(self) -> None:
         """Until every request has its reply."""
-        while self.entered < len(self.requests) or len(self.who):
+        while self.entered < len(self.requests) or self.n:
             waiting = len(self.requests) - self.entered
-            free = self.rows - len(self.who)
+            free = self.rows - self.n
             # Entering costs a prefill, so rows enter once a quarter is free.
             if waiting and free >= min(waiting, max(1, self.rows // 4)):
                 self._enter(min(free, waiting))
@@ -84,7 +92,8 @@ class Batch:
 
     def _enter(self, count: int) -> None:
         """Prefill the next requests, at most `count` and one forward pass of them, and draw their first tokens."""
-        first, n = self.entered, len(self.who)
+        self._compact()
+        first, n = self.entered, self.n
         contexts: list[tuple[int, ...]] = []
         source: list[int] = []
         for request in self.requests[first : first + count]:
@@ -100,8 +109,12 @@ class Batch:
         index = torch.tensor(source, device=self.device)
         self.slots.place(states, index, n)
         new = torch.arange(first, self.entered, device=self.device)
-        self.who, self.step = torch.cat([self.who, new]), torch.cat([self.step, torch.ones_like(new)])
-        self._leave(self._draw(logits[index], n))
+        self.draws.follow(new, torch.zeros_like(new))
+        tokens, logps = self.draws(logits[index])
+        self.tokens[n : n + len(new), 0], self.logps[n : n + len(new), 0] = tokens, logps
+        self._rows(torch.cat([self.who, new]), torch.cat([self.step, torch.ones_like(new)]))
+        fresh = self.index >= n
+        self._settle(self.last, fresh)
 
     def _keep(self, context: tuple[int, ...], states: list[tuple[Tensor, Tensor]], logits: Tensor) -> None:
         """Hold on to the last context's states while more requests with it are waiting: each context is prefilled once a call."""
@@ -130,54 +143,50 @@ class Batch:
 
     def _decode(self) -> None:
         """One token for every active row."""
-        rows = torch.arange(len(self.who), device=self.device)
-        positions = self.table["start"][self.who] + self.step - 1  # where the last drawn token goes
-        self.slots.begin_step(positions, int(positions.max()))
-        last = self.tokens[rows, self.step - 1]
-        logits = self.policy.model(
-            input_ids=last[:, None], position_ids=positions[:, None], past_key_values=self.slots, use_cache=True
-        ).logits[:, -1]
-        self.step = self.step + 1
-        self._leave(self._draw(logits, 0))
+        self.slots.begin_step(self.position, self.top, self.together)
+        if self.lean is not None:
+            logits = self.lean.step(self.last, self.slots)
+        else:
+            logits = self.policy.model(
+                input_ids=self.last[:, None], position_ids=self.position[:, None], past_key_values=self.slots, use_cache=True
+            ).logits[:, -1]
+        self.last, logps = self.draws(logits)
+        # What a row draws after its end lands behind its last token, or on it: those were read when it ended.
+        at = self.step if not self.ended else self.step.clamp(max=self.tokens.shape[1] - 1)
+        self.tokens[self.index, at], self.logps[self.index, at] = self.last, logps
+        self.step, self.position, self.left, self.top = self.step + 1, self.position + 1, self.left - 1, self.top + 1
+        if self.ended and self.top > self.limit - 1:
+            self.position, self.top = self.position.clamp(max=self.limit - 1), self.limit - 1
+        self._settle(self.last, self.live)
 
-    def _draw(self, logits: Tensor, start: int) -> Tensor:
-        """The newest tokens [m] of active rows start.., whose `step` counts them already; recorded with their log-probs."""
-        who, at = self.who[start:], self.step[start:] - 1
-        t = {name: column[who] for name, column in self.table.items()}
-        logp = distribution(logits, t["temperature"])
-        tokens = logp.argmax(dim=-1)
-        if self.samples:
-            p = truncate(logp, t["top_p"], t["top_k"]) if self.truncates else logp.exp()
-            drawn = draw(p, uniforms(t["seed"], t["start"] + at))
-            tokens = torch.where(t["temperature"] > 0, drawn, tokens)
-        rows = torch.arange(start, start + len(who), device=self.device)
-        self.tokens[rows, at] = tokens
-        self.logps[rows, at] = logp.gather(1, tokens.unsqueeze(1)).squeeze(1)
-        return tokens
-
-    def _leave(self, drawn: Tensor) -> None:
-        """Take finished replies out of the batch; `drawn` are the newest tokens of the last len(drawn) rows."""
-        n, m = len(self.who), len(drawn)
-        who, step = self.who[n - m :], self.step[n - m :]
-        ended = torch.isin(drawn, self.ends) | self.stops(drawn, who, step, self.tokens[n - m : n])
-        done = ended | (step >= self.table["room"][who])
+    def _settle(self, drawn: Tensor, fresh: Tensor) -> None:
+        """Collect the replies among the `fresh` rows that end with the newest tokens `drawn` [n]."""
+        stopped = self.ends[drawn]
+        if self.stops.active:
+            stopped |= self.stops(drawn, self.who, self.step, self.tokens[: self.n])
+        done = (stopped | (self.left <= 0)) & fresh
         if not bool(done.any()):
             return
         rows = done.nonzero().squeeze(1)
-        self._collect(rows + n - m, ended[rows])
-        stays = torch.ones(n, dtype=torch.bool, device=self.device)
-        stays[n - m :] = ~done
-        left = n - len(rows)
-        # Rows beyond the new end fill the holes before it, so that active rows are again 0..left-1.
-        holes = (~stays[:left]).nonzero().squeeze(1)
-        movers = stays[left:].nonzero().squeeze(1) + left
+        self._collect(rows, stopped[rows])
+        self.live = self.live & ~done
+        self.ended += len(rows)
+        if self.ended * 8 >= self.n:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Take the rows that have ended out: rows beyond the new end fill the holes before it, so that active rows are again 0..n-1."""
+        if not self.ended:
+            return
+        left = self.n - self.ended
+        holes = (~self.live[:left]).nonzero().squeeze(1)
+        movers = self.live[left:].nonzero().squeeze(1) + left
         if len(holes):
-            drawn_most = int(self.step[movers].max())
-            self.slots.move(movers, holes, int((self.table["start"][self.who[movers]] + self.step[movers]).max()) - 1)
-            self.tokens[holes, :drawn_most] = self.tokens[movers, :drawn_most]
-            self.logps[holes, :drawn_most] = self.logps[movers, :drawn_most]
+            drawn = int(self.step[movers].max())
+            self.slots.move(movers.tolist(), holes.tolist(), int(self.position[movers].max()))
+            self.tokens[holes, :drawn], self.logps[holes, :drawn] = self.tokens[movers, :drawn], self.logps[movers, :drawn]
             self.who[holes], self.step[holes] = self.who[movers], self.step[movers]
-        self.who, self.step = self.who[:left].clone(), self.step[:left].clone()
+        self._rows(self.who[:left].clone(), self.step[:left].clone())
 
     def _collect(self, rows: Tensor, stopped: Tensor) -> None:
         """Completions of active rows that have finished."""

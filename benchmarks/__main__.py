@@ -1,0 +1,91 @@
+"""`python -m benchmarks [TOPIC ...]`: each topic in a process of its own with its own thread count; one table, one JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+TOPICS = ("startup", "generation", "training", "grpo", "overhead", "verdicts", "tables", "curriculum", "growth")
+HERE = Path(__file__).parent
+
+
+def measure(topic: str, quick: bool) -> list[dict[str, Any]]:
+    """The figures of one topic, measured in a fresh process."""
+    threads = str(getattr(importlib.import_module(f"benchmarks.{topic}"), "THREADS", 1))
+    env = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "figures.json"
+        command = [sys.executable, "-m", "benchmarks.one", topic, str(out), *(["--quick"] if quick else [])]
+        code = subprocess.call(command, env=env, cwd=HERE.parent)
+        if code:
+            raise SystemExit(f"benchmarks: topic '{topic}' ended with status {code}")
+        return json.loads(out.read_text())
+
+
+def show(figures: list[dict[str, Any]]) -> None:
+    """The table on the terminal."""
+    table = Table("what", "beside", "ratio", "spread", "aim", "ours", "peer")
+    for f in figures:
+        mark = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}[f["met"]]
+        sign = "≥" if f["better"] == "higher" else "≤"
+        table.add_row(
+            f"{f['topic']}: {f['what']}", f["beside"], number(f["ratio"]), spread(f),
+            "" if f["aim"] is None else f"{sign} {f['aim']:g} {mark}", value(f["ours"], f["unit"]), value(f["peer"], f["unit"]),
+        )  # fmt: skip
+    Console().print(table)
+
+
+def number(x: float | None) -> str:
+    """Three significant digits."""
+    return "" if x is None else f"{x:.3g}"
+
+
+def spread(f: dict[str, Any]) -> str:
+    """Lowest to highest."""
+    return "" if f["low"] is None else f"{f['low']:.3g} to {f['high']:.3g}"
+
+
+def value(x: float | None, unit: str) -> str:
+    """With its unit; short times in milliseconds."""
+    if x is None:
+        return ""
+    return f"{x * 1e3:.3g} ms" if unit == "s" and x < 0.1 else f"{x:.4g} {unit}"
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="small sizes and few repeats: shows that it runs, not how fast")
+    parser.add_argument("--json", type=Path, default=HERE / "results.json", help="where the figures go (topics not run stay as they are)")
+    arguments = parser.parse_args()
+    for topic in arguments.topics:
+        if topic not in TOPICS:
+            parser.error(f"no topic '{topic}' (valid: {', '.join(TOPICS)})")
+    chosen = arguments.topics or TOPICS
+    from selfevo.environment import describe
+
+    known = json.loads(arguments.json.read_text())["figures"] if arguments.json.exists() else {}
+    for topic in chosen:
+        print(f"# {topic}", flush=True)
+        known[topic] = measure(topic, arguments.quick)
+        show(known[topic])
+        ordered = {t: known[t] for t in TOPICS if t in known}
+        body = {"environment": describe(), "quick": arguments.quick, "figures": ordered}
+        arguments.json.write_text(json.dumps(body, indent=1) + "\n")
+    if len(chosen) > 1:
+        show([f for t in chosen for f in known[t]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Timing and its result: interleaved repeats, ratios pair by pair, one `Figure` per line of the table."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class Figure:
+    """One measured line.
+
+    `ratio` is ours to the peer's in the sense that more is better for `better="higher"` (how many times as fast, how many times
+    smaller) and less is better for "lower" (seconds, times the limit, share). `low` and `high` are its extremes over the repeats.
+    `ours` and `peer` are the medians it comes from, in `unit`; they are context, since machines differ and the ratio does not.
+    `aim` is compared with the median; None: no aim was set, or it cannot be met here (`note` says why).
+    """
+
+    topic: str
+    what: str
+    beside: str
+    ratio: float | None
+    low: float | None = None
+    high: float | None = None
+    ours: float | None = None
+    peer: float | None = None
+    unit: str = "s"
+    aim: float | None = None
+    better: Literal["higher", "lower"] = "higher"
+    repeats: int = 1
+    note: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median meets the aim."""
+        if self.aim is None or self.ratio is None:
+            return None
+        return self.ratio >= self.aim if self.better == "higher" else self.ratio <= self.aim
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping, `met` included."""
+        return {**asdict(self), "met": self.met}
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Wall seconds of one call, with no garbage collection in between."""
+    gc.collect()
+    gc.disable()
+    try:
+        began = time.perf_counter()
+        call()
+        return time.perf_counter() - began
+    finally:
+        gc.enable()
+
+
+def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int, warmup: int = 1) -> dict[str, list[float]]:
+    """Seconds of each call, taken in turn (A B A B ...), so that a drift of the machine's speed meets all of them alike."""
+    for _ in range(warmup):
+        for call in calls.values():
+            call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            times[name].append(seconds(call))
+    return times
+
+
+def ratios(over: Sequence[float], under: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lowest and highest of over[i] / under[i]."""
+    found = [a / b for a, b in zip(over, under, strict=True)]
+    return statistics.median(found), min(found), max(found)
+
+
+def faster(topic: str, what: str, beside: str, ours: Sequence[float], peer: Sequence[float], **more: Any) -> Figure:
+    """How many times as fast as the peer: peer seconds / our seconds."""
+    ratio, low, high = ratios(peer, ours)
+    return Figure(
+        topic, what, beside, ratio, low, high, statistics.median(ours), statistics.median(peer), repeats=len(ours), **more
+    )
+
+
+def against_limit(topic: str, what: str, limit: str, ours: Sequence[float], bound: Sequence[float], **more: Any) -> Figure:
+    """How many times the limit's time we take: our seconds / the limit's."""
+    ratio, low, high = ratios(ours, bound)
+    return Figure(
+        topic, what, limit, ratio, low, high, statistics.median(ours), statistics.median(bound),
+        better="lower", repeats=len(ours), **more,
+    )  # fmt: skip
