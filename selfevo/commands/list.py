@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError, nearest
-from ..spec.sources import configs
+from ..packaged import configs
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecErrors, UserError, nearest
+from ..packaged import configs
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -16,13 +17,6 @@ if TYPE_CHECKING:
 
 BASE = "config"
 _ADVICE = ("To append", "Or add a second", "Either remove", "Available options", "Set the environment", "Config search path")
-
-
-def configs() -> Path:
-    """The packaged configs: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
 
 
 class Configs:

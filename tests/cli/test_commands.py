@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -78,6 +79,14 @@ def test_list_shows_experiments_with_titles_and_the_choices_of_a_group(capsys: p
     assert lines["quickstart"].strip().startswith("The first run")
     assert cli.main(["list", "scale"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["large", "small", "tiny"]
+
+
+def test_list_and_validate_import_no_more_than_they_need() -> None:
+    names = ("hydra", "omegaconf", "yaml", "asyncio", "torch", "transformers", "numpy", "sympy", "pandas")
+    for arguments, allowed in ((["list"], set()), (["validate", "+experiment=quickstart"], {"hydra", "omegaconf", "yaml", "asyncio"})):
+        code = f"import sys; from selfevo.cli import main; main({arguments})\nprint([m for m in {names} if m in sys.modules])"
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert set(ast.literal_eval(out.splitlines()[-1])) <= allowed
 
 
 def test_flags_and_overrides_mix_in_any_order_and_cfg_prints_the_composed_config(capsys: pytest.CaptureFixture[str]) -> None:
