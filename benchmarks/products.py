@@ -208,11 +208,12 @@ class Limit:
             attend()
 
 
-def fastest(ways: Mapping[Any, Callable[[], Any]], tries: int = 2) -> Any:
-    """The key of the call that took least, best of `tries` each after a first call that is not counted."""
+def fastest(ways: Mapping[Any, Callable[[], Any]], tries: int = 2, warm: bool = True) -> Any:
+    """The key of the call that took least, best of `tries` each; with `warm` a first call of each is not counted."""
     best: dict[Any, float] = {}
     for name, call in ways.items():
-        call()
+        if warm:
+            call()
         for _ in range(tries):
             began = time.perf_counter()
             call()

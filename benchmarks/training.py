@@ -20,6 +20,10 @@ TOPIC = "training"
 GROUP = 16
 
 
+MICRO = (8, 16, 32, 64)
+"""Rows of TRL's micro-batches that are tried; the fastest is used."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """A model and its rows; replies are lognormal with this mean, clipped to [8, high]."""
@@ -66,8 +70,8 @@ def advantages(rows: Sequence[Row]) -> list[float]:
 def peer_step(live: Any, rows: int, folder: str) -> trl_peer.Step:
     """TRL's step on a model of its own with the same weights."""
     settings = trl_peer.config(folder, rows, 1, GROUP, 384, 1)
-    prompts = ["?"] * (rows // GROUP)  # a trainer wants some; none is generated from
-    made = trl_peer.trainer(live.fork().model, live.tokenizer, prompts, lambda completions, **_: [0.0] * len(completions), settings)
+    data = [{"prompt": "?"}] * (rows // GROUP)  # a trainer wants some; nothing is generated from it
+    made = trl_peer.trainer(live.fork().model, live.tokenizer, data, lambda completions, **_: [0.0] * len(completions), settings)
     return trl_peer.Step(made)
 
 
@@ -84,8 +88,8 @@ def measure(setting: Setting, repeats: int) -> list[Figure]:
     first = peer.gradient(inputs, 1)
     ours.update(live, rows, ctx)
     apart = {"loss": abs(first[0] - ctx.metrics["train/loss"]), "norm": abs(first[1] / ctx.metrics["train/grad_norm"] - 1)}
-    splits = [s for s in (1, 2, 4, 8, 16) if setting.rows // s >= 2]
-    split = fastest({s: lambda s=s: peer.step(inputs, s) for s in splits}, tries=1)
+    splits = [setting.rows // n for n in MICRO if n <= setting.rows]
+    split = fastest({s: lambda s=s: peer.step(inputs, s) for s in splits}, tries=1, warm=False)  # `gradient` above was warm-up
     limits = {name: Limit(shape, need, backward=True) for name, need in needs.items()}
     calls = {
         "ours": lambda: ours.update(live, rows, ctx), "trl": lambda: peer.step(inputs, split),

@@ -33,9 +33,10 @@ def config(folder: str, rows: int, split: int, group: int, max_tokens: int, step
     )  # fmt: skip
 
 
-def trainer(model: Any, tokenizer: Any, prompts: Sequence[str], reward: Callable[..., list[float]], settings: Any) -> Any:
-    """A trainer on prompts that are rendered already, taken in their order."""
+def trainer(model: Any, tokenizer: Any, data: Sequence[dict[str, str]], reward: Callable[..., list[float]], settings: Any) -> Any:
+    """A trainer on data whose `prompt` is rendered already, taken in its order; its other columns go to the reward function."""
     from datasets import Dataset, disable_progress_bars
+    from transformers.trainer_callback import PrinterCallback
     from transformers.utils import logging
     from trl import GRPOTrainer
 
@@ -43,8 +44,9 @@ def trainer(model: Any, tokenizer: Any, prompts: Sequence[str], reward: Callable
     logging.set_verbosity_error()
     warnings.filterwarnings("ignore", module=r"trl|transformers|torch|accelerate")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    data = Dataset.from_list([{"prompt": p} for p in prompts])
-    return GRPOTrainer(model, reward, settings, data, processing_class=tokenizer)
+    made = GRPOTrainer(model, reward, settings, Dataset.from_list(list(data)), processing_class=tokenizer)
+    made.remove_callback(PrinterCallback)
+    return made
 
 
 def stacked(sequences: Sequence[Sequence[Any]], left: bool, dtype: torch.dtype = torch.int64) -> Tensor:

@@ -1,0 +1,105 @@
+"""GRPO end to end: a run of selfevo beside TRL 1.16's GRPOTrainer, both with the same tiny policy, tasks and settings.
+
+Samples are replies that were generated and trained on. Time runs over the updates: from the first stage (TRL: the start of
+training) to the last commit (the end of training); imports and loading are given apart.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure, ratios
+from benchmarks.grpo_loss import first_update
+from benchmarks.grpo_sides import GROUP, MAX_TOKENS, TASKS, Ours, Ran, Sizes, Theirs, data, exact
+
+THREADS = 2
+TOPIC = "grpo"
+PEER = "TRL 1.16, transformers generate"
+LOADING = "model loading and the last checkpoint included, imports not"
+SPLITS = (1, 2, 4)
+"""Micro-batches of TRL's update that are tried; the fastest is used."""
+
+
+def tokenizer() -> Any:
+    """The bundled policy's."""
+    from selfevo.models import Pretrained
+
+    return Pretrained("tiny").load("solver").tokenizer
+
+
+def same_rewards(ours: Ours) -> None:
+    """TRL's reward function must say what selfevo's verifier says, or the two sides would not do the same work."""
+    for r in (r for update in ours.rows for r in update):
+        if exact(r.trajectory.text, str(r.trajectory.task.answer)) != r.reward("exact"):
+            raise RuntimeError(f"the two reward rules differ on {r.trajectory.text!r}")
+
+
+def best_split(sizes: Sizes, tasks: Sequence[dict[str, str]], dtype: str) -> tuple[int, dict[int, float]]:
+    """TRL's fastest number of micro-batches, and the seconds of each, over one update."""
+    one = Sizes(1, sizes.tasks, sizes.group)
+    Theirs(one, tasks, 1, dtype).run()  # the first use of anything is slow
+    seconds = {s: Theirs(one, tasks, s, dtype).run().steady for s in SPLITS}
+    return min(seconds, key=lambda s: seconds[s]), seconds
+
+
+def end_to_end(sizes: Sizes, repeats: int, dtype: str = "float32", aim: float = 2.5) -> list[Figure]:
+    """Samples per second, and tokens per second."""
+    ours = Ours(sizes, dtype)
+    ours.run()  # the first use of anything is slow; its tasks are those of every repeat
+    same_rewards(ours)
+    tasks = data(ours.rows, sizes.group, tokenizer())
+    split, tried = best_split(sizes, tasks, dtype)
+    theirs = Theirs(sizes, tasks, split, dtype)
+    ran: dict[str, list[Ran]] = {"ours": [], "trl": []}
+    for _ in range(repeats):
+        ran["ours"].append(ours.run())
+        ran["trl"].append(theirs.run())
+    expected = sizes.rows * sizes.updates
+    for r in (*ran["ours"], *ran["trl"]):
+        if r.replies != expected:
+            raise RuntimeError(f"{r.replies} replies were trained on, {expected} were asked for")
+    detail = {
+        "updates": sizes.updates, "tasks": sizes.tasks, "group": sizes.group, "max_tokens": MAX_TOKENS, "asked": expected, "dtype": dtype,
+        "trl_rows_per_micro_batch": sizes.rows // split, "trl_seconds_by_micro_batches": tried,
+        **{side: [vars(r) for r in done] for side, done in ran.items()},
+    }  # fmt: skip
+    what = f"{sizes.tasks} x {sizes.group} samples, {dtype}"
+    return [
+        rate(f"{what}: samples/s", ran, lambda r: r.replies / r.steady, "samples/s", aim=aim, detail=detail),
+        rate(f"{what}: tokens/s", ran, lambda r: r.tokens / r.steady, "tokens/s"),
+        rate(f"{what}: samples/s with loading", ran, lambda r: r.replies / r.whole, "samples/s", note=LOADING),
+    ]
+
+
+def rate(what: str, ran: dict[str, list[Ran]], of: Any, unit: str, **more: Any) -> Figure:
+    """A ratio of rates, ours over TRL's."""
+    ours, theirs = ([of(r) for r in ran[side]] for side in ("ours", "trl"))
+    ratio, low, high = ratios(ours, theirs)
+    return Figure(
+        TOPIC, what, PEER, ratio, low, high, statistics.median(ours), statistics.median(theirs), unit, repeats=len(ours), **more
+    )
+
+
+def half_precision(sizes: Sizes, repeats: int) -> list[Figure]:
+    """The same in bfloat16, where the CPU multiplies it."""
+    missing = lacking()
+    if not missing:
+        return end_to_end(sizes, repeats, "bfloat16", aim=4.0)[:1]
+    note = f"not run: this CPU has no {missing}, so bfloat16 products would be emulated"
+    return [Figure(TOPIC, f"{sizes.tasks} x {sizes.group} samples, bfloat16: samples/s", PEER, None, aim=4.0, unit="samples/s", note=note)]
+
+
+def lacking(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The instructions for bfloat16 that the CPU lacks; "" where it has one of the two kinds."""
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    return "" if flags & {"amx_bf16", "avx512_bf16"} else "AMX (amx_bf16) and no AVX512-BF16 (avx512_bf16)"
+
+
+def figures(quick: bool) -> list[Figure]:
+    """Speed, equality of the first update, and bfloat16."""
+    sizes = Sizes(1, 4, 8) if quick else Sizes(5, TASKS, GROUP)
+    repeats = 1 if quick else 3
+    return [*end_to_end(sizes, repeats), *first_update(sizes), *half_precision(sizes, repeats)]
