@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .context import StageCtx
 from .memories import files as texts
@@ -15,9 +15,12 @@ from .records import Row, Trajectory, Version
 from .references import TableRef
 from .stages import Outcome, Stage
 from .store import RunDir
-from .tables import rows_from, rows_table, samples_table, scored_from, scores_table
+from .tables import batches, join, recalling, rows_from, rows_table, samples_table, schemas, scores_table, trajectories_from
 from .versions import to_line
 from .world import World
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def table_name(path: str, stage: str) -> str:
@@ -33,13 +36,7 @@ def commit_stage(
     entry: dict[str, Any] = {"path": ctx.path, "stage": ctx.stage, "kind": line["kind"], "table": outcome.table}
     if outcome.table:
         name = table_name(ctx.path, ctx.stage)
-        if outcome.table == "rows":
-            table = rows_table(outcome.rows, outcome.judged)
-        elif outcome.table == "scores":
-            table = scores_table(outcome.rows, {row.trajectory.id: source_of(row) for row in outcome.rows})
-        else:
-            table = samples_table(outcome.samples)
-        outputs[name] = store.write_table(name, table)
+        outputs[name] = store.write_table(name, parts(outcome))
     for version in outcome.versions:
         if version.kind == "text":
             files = world.memories[version.name].at(version.id)
@@ -57,6 +54,18 @@ def commit_stage(
         "tokens": outcome.tokens,
     }
     store.commit(entry, line)
+
+
+def parts(outcome: Outcome) -> Iterator[pa.Table]:
+    """A stage's table, batch by batch."""
+    if outcome.table == "samples":
+        yield from map(samples_table, batches(outcome.samples))
+        return
+    for rows in batches(outcome.rows):
+        if outcome.table == "rows":
+            yield rows_table(rows, outcome.judged)
+        else:
+            yield scores_table(rows, {row.trajectory.id: source_of(row) for row in rows})
 
 
 def _bytes(text: str) -> Callable[[IO[bytes]], Any]:
@@ -89,19 +98,26 @@ def load_small_state(world: World, stages: Mapping[str, Stage], name: str, state
 
 def read_rows(store: RunDir, path: str, stage: str) -> list[Row]:
     """The rows of a committed execution, as the stage returned them."""
+    return [row for rows in scan_rows(store, path, stage) for row in rows]
+
+
+def scan_rows(store: RunDir, path: str, stage: str) -> Iterator[list[Row]]:
+    """The same in batches, in memory for a few of them. Raises StoreError for a file that is missing or altered, before any row."""
     entry = store.entry(path, stage)
     assert entry is not None, f"{path}/{stage} is not committed"
     if entry["table"] not in ("rows", "scores"):
-        return []
-    table = store.read_table(table_name(path, stage))
-    if entry["table"] == "rows":
-        return rows_from(table)
-    sources: Sequence[str] = list(dict.fromkeys(table.column("source").to_pylist()))
-    trajectories: dict[str, Trajectory] = {}
-    for source in sources:
-        at, _, name = source.rpartition("/")
-        trajectories |= {row.trajectory.id: row.trajectory for row in read_rows(store, at, name)}
-    return scored_from(table, trajectories)
+        return iter(())
+    scanned = store.scan_table(table_name(path, stage))
+    if entry["table"] == "scores":
+        return join(scanned, partial(_trajectories, store))
+    return recalling(rows_from, scanned)
+
+
+def _trajectories(store: RunDir, source: str) -> Iterator[list[Trajectory]]:
+    """Trajectories of a committed table ("main.3/rollout"), whatever scores stand beside them."""
+    path, _, stage = source.rpartition("/")
+    columns = [name for name in schemas()["rows"].names if name not in ("score", "step_scores")]
+    return recalling(trajectories_from, store.scan_table(table_name(path, stage), columns))
 
 
 def restore_text(store: RunDir, world: World, version: Version) -> None:
@@ -115,4 +131,15 @@ def restore_text(store: RunDir, world: World, version: Version) -> None:
     assert made == replace(version), f"{version.ref} came back as {made.ref}"
 
 
-__all__ = ["TableRef", "commit_stage", "load_small_state", "read_rows", "restore_text", "small_state", "source_of", "table_name"]
+__all__ = [
+    "TableRef",
+    "commit_stage",
+    "load_small_state",
+    "parts",
+    "read_rows",
+    "restore_text",
+    "scan_rows",
+    "small_state",
+    "source_of",
+    "table_name",
+]

@@ -9,14 +9,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from . import tables
 from .errors import EXIT_STOPPED, StoreError, UserError
 from .records import digest
 
@@ -39,6 +41,8 @@ class RunDir:
         self.root = root
         self.manifest: list[dict[str, Any]] = []
         self._places: dict[tuple[str, str], int] = {}
+        self._stages: dict[str, list[int]] = {}
+        self._shas: dict[str, str] = {}
         self._lock: IO[str] | None = None
 
     @classmethod
@@ -95,29 +99,32 @@ class RunDir:
         """The place of a stage's commit in the manifest, -1 for none."""
         return self._places.get((path, stage), -1)
 
+    def entries(self, stage: str, newest: int = 0) -> list[dict[str, Any]]:
+        """Manifest lines of a stage's commits, oldest first; the `newest` of them where that is above 0."""
+        return [self.manifest[at] for at in self._stages.get(stage, ())[-newest:]]
+
     def metrics(self) -> list[dict[str, Any]]:
         """Every metrics line so far."""
         return self._whole_lines(METRICS)
 
     def write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> str:
-        """Write one file atomically; returns its sha256."""
+        """Write one file atomically, from its beginning to its end without seeking; returns its sha256."""
         target = self.root / name
         with self._writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(target.name + ".part")
             with part.open("wb") as f:
-                fill(f)
+                hashing = Hashing(f)
+                fill(cast("IO[bytes]", hashing))
                 f.flush()
                 os.fsync(f.fileno())
-            sha = file_sha(part)
             os.replace(part, target)
-        return sha
+        return hashing.sha
 
-    def write_table(self, name: str, table: pa.Table) -> str:
-        """Write a Parquet file atomically; returns its sha256."""
-        import pyarrow.parquet as pq
-
-        return self.write(name, lambda f: pq.write_table(table, f, compression="zstd"))
+    def write_table(self, name: str, parts: Iterable[pa.Table]) -> str:
+        """Write a Parquet file atomically, one row group for each of `parts` (at least one), each taken when the one before is on its
+        way to the disk; returns the file's sha256."""
+        return self.write(name, lambda f: tables.write(f, parts))
 
     def write_folder(self, name: str, fill: Callable[[Path], Any]) -> dict[str, str]:
         """Write a folder atomically; returns {file: sha256}. A folder of that name left by a kill is replaced."""
@@ -144,9 +151,14 @@ class RunDir:
         self.verify(name)
         return pq.read_table(self.root / name)
 
+    def scan_table(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """A committed Parquet file in batches, after its hash was checked; raises as `read_table` does, before the first batch."""
+        self.verify(name)
+        return tables.scan(self.root / name, columns)
+
     def verify(self, name: str) -> None:
         """Check a committed file against the hash the manifest recorded."""
-        recorded = next((e["outputs"][name] for e in reversed(self.manifest) if name in e.get("outputs", {})), None)
+        recorded = self._shas.get(name)
         file = self.root / name
         if recorded is None:
             raise StoreError(f"{file}: no commit in {MANIFEST} wrote this file")
@@ -179,6 +191,8 @@ class RunDir:
 
     def _record(self, entry: dict[str, Any]) -> None:
         self._places[entry["path"], entry["stage"]] = len(self.manifest)
+        self._stages.setdefault(entry["stage"], []).append(len(self.manifest))
+        self._shas.update(entry.get("outputs", {}))
         self.manifest.append(entry)
 
     def _whole_lines(self, name: str) -> list[dict[str, Any]]:
@@ -211,6 +225,36 @@ class RunDir:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"{target}: no space left on the disk; free some, then: selfevo resume {self.root}") from error
             raise StoreError(f"{target}: cannot write ({error.strerror or error})") from error
+
+
+class Hashing(io.RawIOBase):
+    """A file that can only be written on to its end, and knows the sha256 of what was written: nobody has to read it again."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file, self._hash = file, hashlib.sha256()
+
+    @property
+    def sha(self) -> str:
+        """sha256 of everything written so far, in hex."""
+        return self._hash.hexdigest()
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of it."""
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Hand what is buffered to the system."""
+        if not self._file.closed:
+            self._file.flush()
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ def store(tmp_path):
 
 def commit(store, path, stage, value=1):
     name = f"tables/{path}/{stage}.parquet"
-    sha = store.write_table(name, pa.table({"x": [value]}))
+    sha = store.write_table(name, [pa.table({"x": [value]})])
     line = {"path": path, "stage": stage, "kind": "rollout", "iteration": 0, "versions": {}, "seconds": 0.0, "metrics": {"m": value}}
     store.commit({"path": path, "stage": stage, "outputs": {name: sha}}, line)
     return name
@@ -53,7 +53,7 @@ def test_a_torn_manifest_line_and_its_metrics_line_are_cut_off(store):
 
 
 def test_a_file_without_a_manifest_line_is_not_read(store):
-    store.write_table("tables/main.0/rollout.parquet", pa.table({"x": [1]}))
+    store.write_table("tables/main.0/rollout.parquet", [pa.table({"x": [1]})])
     with pytest.raises(StoreError, match=r"no commit in manifest.jsonl wrote this file"):
         store.read_table("tables/main.0/rollout.parquet")
 
@@ -119,7 +119,7 @@ store = RunDir.create(root, "name: x\\n", {}, "")
 try:
     for i in range(1000):
         name = f"tables/main.{i}/rollout.parquet"
-        sha = store.write_table(name, pa.table({"x": list(range(2000))}))
+        sha = store.write_table(name, [pa.table({"x": list(range(2000))})])
         store.commit({"path": f"main.{i}", "stage": "rollout", "outputs": {name: sha}})
 except SelfevoError as error:
     print(error)
