@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,8 +21,7 @@ CHECKPOINT, ENTERED = "checkpoint", "entered"
 def save(store: RunDir, world: World, stages: Mapping[str, Stage], every: Any, final: bool = False) -> None:
     """Write the live weights and the optimizers that make them, if due: `every.every` versions since the last one, or `final`."""
     changed = {name: p.version for name, p in world.policies.items() if p.version.id != world.lineages.aliases[name][BASE]}
-    last = next((e for e in reversed(store.manifest) if e["stage"] == CHECKPOINT), None)
-    done: Mapping[str, str] = last["weights"] if last else {}
+    done: Mapping[str, str] = next((e["weights"] for e in store.entries(CHECKPOINT, 1)), {})
     made = sum(len(v) - 1 for name, v in world.lineages.versions.items() if name in world.policies)
     due = made % every.every == 0 or any(_aliased(world, name, v.id) for name, v in changed.items())
     if not changed or {n: v.id for n, v in changed.items()} == dict(done) or not (final or due):
@@ -30,7 +29,7 @@ def save(store: RunDir, world: World, stages: Mapping[str, Stage], every: Any, f
     outputs: dict[str, str] = {}
     for name, version in changed.items():
         outputs |= store.write_folder(f"policies/{name}/{version.id}", world.policies[name].save)
-    where = max(v.made_by for v in changed.values())
+    where = max((v.made_by for v in changed.values()), key=lambda made_by: _committed_at(store, made_by))
     for name, stage in stages.items():
         optimizer = getattr(stage, "optimizer", None)
         if getattr(stage, "policy", None) is not None and isinstance(optimizer, Stateful):
@@ -38,6 +37,12 @@ def save(store: RunDir, world: World, stages: Mapping[str, Stage], every: Any, f
             outputs[file] = store.write(file, partial(_torch_save, optimizer.state_dict()))
     store.commit({"path": where, "stage": CHECKPOINT, "weights": {n: v.id for n, v in changed.items()}, "outputs": outputs})
     _retire(store, world, every.keep)
+
+
+def _committed_at(store: RunDir, made_by: str) -> int:
+    """The place in the manifest of the stage that made a version. Paths do not tell: "main.10" sorts before "main.9"."""
+    path, _, stage = made_by.rpartition("/")
+    return store.place(path, stage)
 
 
 def _aliased(world: World, name: str, version_id: str) -> bool:
@@ -63,13 +68,9 @@ def keep_entered(store: RunDir, world: World, block: str, parent: str, names: se
 
 
 def _retire(store: RunDir, world: World, keep: int) -> None:
-    """Delete weights and optimizer states that no recent checkpoint and no alias needs."""
-    points = [e for e in store.manifest if e["stage"] == CHECKPOINT]
-    for old in points[:-1]:
-        for file in old["outputs"]:
-            if file.startswith("state/"):
-                (store.root / file).unlink(missing_ok=True)
-    recent = {(n, v) for e in points[-keep:] for n, v in e["weights"].items()}
+    """Delete the optimizer state before the newest, and weights that no recent checkpoint and no alias needs."""
+    _drop_states(store, store.entries(CHECKPOINT, 2))  # those before them went when they were new, or in `restore`
+    recent = {(n, v) for e in store.entries(CHECKPOINT, keep) for n, v in e["weights"].items()}
     for name, aliases in world.lineages.aliases.items():
         folder = store.root / "policies" / name
         for version in folder.iterdir() if name in world.policies and folder.is_dir() else ():
@@ -77,15 +78,24 @@ def _retire(store: RunDir, world: World, keep: int) -> None:
                 shutil.rmtree(version)
 
 
+def _drop_states(store: RunDir, points: Sequence[Mapping[str, Any]]) -> None:
+    """Delete the optimizer states of all but the newest of these checkpoints."""
+    for old in points[:-1]:
+        for file in old["outputs"].keys() - points[-1]["outputs"].keys():
+            if file.startswith("state/"):
+                (store.root / file).unlink(missing_ok=True)
+
+
 def restore(store: RunDir, world: World, stages: Mapping[str, Stage]) -> int:
     """Load the last checkpoint and the latest small states; returns its place in the manifest (-1: none, weights are the base's)."""
     for name, file in _latest_small(store).items():
         store.verify(file)
         load_small_state(world, stages, name, json.loads((store.root / file).read_text()))
-    at = next((i for i in reversed(range(len(store.manifest))) if store.manifest[i]["stage"] == CHECKPOINT), -1)
-    if at < 0:
-        return at
-    point = store.manifest[at]
+    points = store.entries(CHECKPOINT)
+    if not points:
+        return -1
+    point = points[-1]
+    _drop_states(store, points)  # a kill may have come between a checkpoint and the end of its predecessor's
     for file in point["outputs"]:
         store.verify(file)
     for name, version_id in point["weights"].items():
@@ -97,7 +107,7 @@ def restore(store: RunDir, world: World, stages: Mapping[str, Stage]) -> int:
             optimizer.load_state_dict(_torch_load(store.root / file))
             if hasattr(optimizer, "attach"):  # running averages and critics must be there before the first update too
                 optimizer.attach(world.live(stage.policy))  # type: ignore[attr-defined]
-    return at
+    return store.place(point["path"], CHECKPOINT)
 
 
 def resync(world: World, entry: Mapping[str, Any]) -> None:

@@ -35,8 +35,9 @@ class Executions:
         self._paths.setdefault(stage, []).append(path)
         if rows is not None:
             self._rows[path, stage] = list(rows)
-        for old in self._paths[stage][: -self._keep]:
-            self._rows.pop((old, stage), None)
+        recent = self._paths[stage][-self._keep :]
+        for old in [key for key in self._rows if key[1] == stage and key[0] not in recent]:  # not every path there ever was
+            del self._rows[old]
 
     def rows(self, ref: TableRef, here: str) -> list[Row]:
         """Rows that a reference means at path `here`, oldest first."""
