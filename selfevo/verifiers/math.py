@@ -12,6 +12,7 @@ from ..protocols import RunCtx
 from ..records import Row
 from .answers import Extract, Where, normalise
 from .exact import NO_REFERENCE
+from .plain import settled
 from .pool import Reply, shared
 
 WORKER = "selfevo.verifiers.math_worker"
@@ -20,8 +21,9 @@ WORKER = "selfevo.verifiers.math_worker"
 class Math:
     """1.0 when math-verify finds the answer equal to `task.answer` (LaTeX or plain), else 0.0.
 
-    Answers equal as text are right without further ado; the rest is compared in worker processes that are killed at the deadline, so
-    one bad expression costs `timeout` seconds and no more. Status "timeout" then, and "error" for a comparison that breaks, runs out
+    Answers equal as text are right without further ado, plain numbers are compared here (`plain.settled`), equal questions of one call
+    are asked once; the rest is compared in worker processes that are killed at the deadline, so one bad expression costs `timeout`
+    seconds and no more. Status "timeout" then, and "error" for a comparison that breaks, runs out
     of memory, or whose worker dies twice: never a zero. An answer that is no mathematics, or longer than `longest`, scores 0. Workers
     stay warm between calls.
 
@@ -54,14 +56,17 @@ class Math:
         out = [self._quick(row, ctx.name) for row in rows]
         unsure = [i for i, row in enumerate(out) if ctx.name not in row.score.statuses]
         if unsure:
-            requests = [{"gold": out[i].trajectory.task.answer, "answer": out[i].score.info["answer"]} for i in unsure]
+            asked = [(out[i].trajectory.task.answer, out[i].score.info["answer"]) for i in unsure]
+            different = list(dict.fromkeys(asked))
             pool = shared(WORKER, self.workers or min(8, os.cpu_count() or 1), [str(self.memory)])
-            for i, reply in zip(unsure, pool.run(requests, self.timeout), strict=True):
-                out[i] = self._settled(out[i], reply, ctx.name)
+            replies = pool.run([{"gold": gold, "answer": answer} for gold, answer in different], self.timeout)
+            said = dict(zip(different, replies, strict=True))
+            for i, pair in zip(unsure, asked, strict=True):
+                out[i] = self._told(out[i], said[pair], ctx.name)
         return out
 
     def _quick(self, row: Row, name: str) -> Row:
-        """The row judged as text; one that this cannot settle has its answer but no status of this part."""
+        """The row judged as text or plain number; one that this cannot settle has its answer but no status of this part."""
         row = replace(row, score=replace(row.score, statuses={k: v for k, v in row.score.statuses.items() if k != name}))
         reference = row.trajectory.task.answer
         if reference is None:
@@ -70,11 +75,12 @@ class Math:
         if found is None:
             return row.rewarded(name, 0.0)
         answer = normalise(found)
-        if (same := answer == normalise(reference)) or len(answer) > self.longest:
-            return row.rewarded(name, float(same), info={"answer": answer})
+        right = answer == normalise(reference) or (False if len(answer) > self.longest else settled(reference, answer))
+        if right is not None:
+            return row.rewarded(name, float(right), info={"answer": answer})
         return replace(row, score=replace(row.score, info={**row.score.info, "answer": answer}))
 
-    def _settled(self, row: Row, reply: Reply, name: str) -> Row:
+    def _told(self, row: Row, reply: Reply, name: str) -> Row:
         if "right" in reply:
             return row.rewarded(name, float(reply["right"]))
         if "timeout" in reply:

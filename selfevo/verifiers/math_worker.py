@@ -6,12 +6,19 @@ inside C code) does it, so no worker outlives its request by more than `GRACE` s
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
 import signal
 import sys
+from functools import lru_cache
 from typing import Any
+
+from .latex import read_in_two_stages
+
+REMEMBERED = 1024
+"""Texts whose expressions are kept: a reference is judged against once for every reply to its task, and replies agree with each other."""
 
 GRACE = 5.0
 """Seconds after the parent's deadline at which a worker ends itself."""
@@ -24,11 +31,12 @@ def limit_memory(megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def parsed(text: str) -> list[Any]:
+@lru_cache(maxsize=REMEMBERED)
+def parsed(text: str) -> tuple[Any, ...]:
     """What math-verify reads: the text as mathematics, else as it stands. Time-outs are left to the parent."""
     from math_verify import parse
 
-    return parse(f"${text}$", parsing_timeout=None) or parse(text, parsing_timeout=None)
+    return tuple(parse(f"${text}$", parsing_timeout=None) or parse(text, parsing_timeout=None))
 
 
 def judge(gold: str, answer: str) -> dict[str, Any]:
@@ -39,7 +47,7 @@ def judge(gold: str, answer: str) -> dict[str, Any]:
     if not reference:
         return {"error": f"the reference answer {gold!r} cannot be read as mathematics"}
     given = parsed(answer)
-    return {"right": bool(given) and bool(verify(reference, given, timeout_seconds=None, raise_on_error=True))}
+    return {"right": bool(given) and bool(verify([*reference], [*given], timeout_seconds=None, raise_on_error=True))}
 
 
 def answered(request: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +65,9 @@ def main() -> None:
     """Serve standard input until it ends. The first line sent is "ready"; a worker that ran out of memory or stack does not go on."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # a stray print must not look like a reply
+    read_in_two_stages()
     judge("1", "1")  # loads and warms everything before the clock runs
+    gc.freeze()  # what is loaded stays: later collections pass over it
     limit_memory(int(sys.argv[1]))
     replies.write('"ready"\n')
     for line in sys.stdin:
