@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
-import io
 import json
 import os
 import shutil
@@ -20,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from . import tables
 from .errors import EXIT_STOPPED, StoreError, UserError
+from .hashing import Hashing, file_sha
 from .records import digest
 
 if TYPE_CHECKING:
@@ -227,41 +226,5 @@ class RunDir:
             raise StoreError(f"{target}: cannot write ({error.strerror or error})") from error
 
 
-class Hashing(io.RawIOBase):
-    """A file that can only be written on to its end, and knows the sha256 of what was written: nobody has to read it again."""
-
-    def __init__(self, file: IO[bytes]):
-        self._file, self._hash = file, hashlib.sha256()
-
-    @property
-    def sha(self) -> str:
-        """sha256 of everything written so far, in hex."""
-        return self._hash.hexdigest()
-
-    def writable(self) -> bool:
-        """True."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Write all of it."""
-        self._hash.update(data)
-        return self._file.write(data)
-
-    def tell(self) -> int:
-        """Bytes written so far."""
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Hand what is buffered to the system."""
-        if not self._file.closed:
-            self._file.flush()
-
-
 def _line(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": ")) + "\n"
-
-
-def file_sha(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()

@@ -8,7 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfevo.records import Cost, Lineage, Row, Sample, Score, Step, Task, Trajectory, Turn
-from selfevo.tables import rows_from, rows_table, samples_from, samples_table, scored_from, scores_table, task_from_json, task_to_json
+from selfevo.tables import (
+    batches,
+    rows_from,
+    rows_table,
+    samples_from,
+    samples_table,
+    scan,
+    scored_from,
+    scores_table,
+    task_from_json,
+    task_to_json,
+    write,
+)
 
 words = st.text(max_size=12)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -88,6 +100,23 @@ def test_a_task_survives_json(task):
 @settings(max_examples=20, deadline=None)
 def test_judged_rows_survive_a_table(some):
     assert rows_from(rows_table(some, judged=True)) == some
+
+
+@given(st.lists(rows, max_size=5), st.sampled_from([1, 2, 9]))
+@settings(max_examples=20, deadline=None)
+def test_rows_survive_a_file_wherever_its_row_groups_end(tmp_path_factory, some, size):
+    file = tmp_path_factory.mktemp("table") / "rows.parquet"
+    write(file, (rows_table(part, judged=True) for part in batches(some, rows=size)))
+    assert pq.ParquetFile(file).num_row_groups == max(1, -(-len(some) // size))
+    assert [row for batch in scan(file) for row in rows_from(batch)] == some == rows_from(pq.read_table(file))
+
+
+@given(st.lists(rows, min_size=2, max_size=5), st.data())
+@settings(max_examples=15, deadline=None)
+def test_a_slice_of_a_table_holds_its_rows(some, data):
+    start = data.draw(st.integers(0, len(some)))
+    length = data.draw(st.integers(0, len(some) - start))
+    assert rows_from(rows_table(some, judged=True).slice(start, length)) == some[start : start + length]
 
 
 @given(st.lists(trajectories, max_size=3, unique_by=lambda t: t.id))
