@@ -23,10 +23,12 @@ ScoreStatus = Literal["ok", "error", "timeout", "abstain"]
 """How a verifier part ended on one subject. Only `ok` carries a reward: an error is never a silent zero."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def digest(value: Any, length: int = 16) -> str:
     """Hex digest of a JSON-able value: equal content, equal digest, on every machine and in every process."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:length]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ class Mixture:
                 raise UserError(f"curriculum mixture: weight for unknown curriculum '{name}'{nearest(name, curricula)}")
         self.curricula = dict(curricula)
         self.weights: dict[str, Number] = {name: (weights or {}).get(name, 1.0) for name in curricula}
-        self._owner: dict[str, str] = {}
+        self._owner: OrderedDict[str, str] = OrderedDict()  # task id to curriculum, the longest not handed out first
 
     def sample(self, n: int, ctx: RunCtx) -> list[Task]:
         """`n` tasks, in the order their curricula were drawn."""
@@ -40,11 +41,11 @@ class Mixture:
         tasks = []
         for name in order:
             task = next(drawn[name])
-            self._owner.pop(task.id, None)  # to the end of the order of age
             self._owner[task.id] = name
+            self._owner.move_to_end(task.id)
             tasks.append(task)
-        for old in list(self._owner)[: max(0, len(self._owner) - REMEMBERED)]:
-            del self._owner[old]
+        while len(self._owner) > REMEMBERED:
+            self._owner.popitem(last=False)
         return tasks
 
     def update(self, rows: Sequence[Row], ctx: RunCtx) -> None:
@@ -74,7 +75,7 @@ class Mixture:
             raise ValueError(f"not a state of a mixture of {sorted(self._stateful)}: {sorted(state.get('curricula', state))}")
         for name, own in state["curricula"].items():
             self._stateful[name].load_state_dict(own)
-        self._owner = dict(state["owner"])
+        self._owner = OrderedDict(state["owner"])
 
     @property
     def _stateful(self) -> dict[str, Stateful]:

@@ -33,37 +33,51 @@ class Pool:
         if capacity < 1:
             raise UserError(f"curricula.Pool: capacity must be 1 or more, not {capacity}")
         self.parse, self.where, self.seed, self.seed_share, self.capacity = parse, where, seed, seed_share, capacity
-        self._tasks: dict[str, Task] = {}
+        self._ring: list[Task] = []  # in order of age from `_oldest` on, around the end
+        self._oldest = 0
+        self._ids: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._ring)
 
     def sample(self, n: int, ctx: RunCtx) -> list[Task]:
         """`n` tasks, repeats possible. Raises UserError when there is nothing to draw from."""
-        rng, pool = stream(ctx), list(self._tasks.values())
-        if not pool and self.seed is None:
+        rng, held = stream(ctx), len(self._ring)
+        if not held and self.seed is None:
             raise UserError("curricula.Pool: the pool is empty and no `seed` source was given")
         out = []
         for _ in range(n):
-            fresh = self.seed is not None and (not pool or rng.random() < self.seed_share)
-            out.append(self.seed.draw(rng) if fresh and self.seed is not None else pool[rng.randrange(len(pool))])
+            fresh = self.seed is not None and (not held or rng.random() < self.seed_share)
+            out.append(self.seed.draw(rng) if fresh and self.seed is not None else self._at(rng.randrange(held)))
         return out
 
     def update(self, rows: Sequence[Row], ctx: RunCtx) -> None:
         """Admit the tasks of rows that match; one that is already held is not admitted twice."""
-        before = len(self._tasks)
-        admitted = 0
+        new: dict[str, Task] = {}
         for row in rows if self.where is None else self.where.select(rows):
             task = self.parse.parse(row)
-            if task is not None and task.id not in self._tasks:
-                self._tasks[task.id] = task
-                admitted += 1
-        retired = max(0, before + admitted - self.capacity)
-        for task_id in list(self._tasks)[:retired]:
-            del self._tasks[task_id]
-        ctx.log("curriculum/admitted", admitted)
+            if task is not None and task.id not in self._ids:
+                new.setdefault(task.id, task)
+        retired = max(0, len(self._ring) + len(new) - self.capacity)
+        for task in new.values():
+            self._admit(task)
+        ctx.log("curriculum/admitted", len(new))
         ctx.log("curriculum/retired", retired)
-        ctx.log("curriculum/pool", len(self._tasks))
+        ctx.log("curriculum/pool", len(self._ring))
+
+    def _at(self, age: int) -> Task:
+        """The task held for the longest time but `age` others."""
+        return self._ring[(self._oldest + age) % len(self._ring)]
+
+    def _admit(self, task: Task) -> None:
+        """Hold a new task, in the place of the oldest when the pool is full."""
+        self._ids.add(task.id)
+        if len(self._ring) < self.capacity:
+            self._ring.append(task)
+            return
+        self._ids.discard(self._ring[self._oldest].id)
+        self._ring[self._oldest] = task
+        self._oldest = (self._oldest + 1) % self.capacity
 
     def state_dict(self) -> dict[str, Any]:
         """The tasks held, oldest first."""
@@ -78,7 +92,7 @@ class Pool:
                     "parent": t.lineage.parent,
                     "origin": t.lineage.origin,
                 }
-                for t in self._tasks.values()
+                for t in map(self._at, range(len(self._ring)))
             ]
         }
 
@@ -92,4 +106,5 @@ class Pool:
             Task(s["vars"], s["answer"], s["category"], s["difficulty"], lineage=Lineage(s["origin"], s["parent"]), id=s["id"])
             for s in state["tasks"]
         ]
-        self._tasks = {t.id: t for t in tasks}
+        self._ring, self._oldest = tasks[-self.capacity :], 0
+        self._ids = {t.id for t in self._ring}

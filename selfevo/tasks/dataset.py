@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Literal
 
 from ..errors import UserError
@@ -67,17 +69,17 @@ class Dataset:
     def __iter__(self) -> Iterator[Task]:
         return (self[i] for i in range(len(self)))
 
-    @property
+    @cached_property
     def categories(self) -> tuple[str, ...]:
         """Every category, sorted."""
         return tuple(sorted({category for category, _ in self._by_cell}))
 
-    @property
+    @cached_property
     def levels(self) -> tuple[float, ...]:
         """Every difficulty, ascending."""
         return tuple(sorted({level for _, level in self._by_cell if level is not None}))
 
-    @property
+    @cached_property
     def cells(self) -> tuple[tuple[str, float | None], ...]:
         """The (category, difficulty) pairs that have tasks."""
         return tuple(sorted(self._by_cell, key=lambda cell: (cell[0], cell[1] is not None, cell[1] or 0.0)))
@@ -86,18 +88,27 @@ class Dataset:
         """One task, uniform over the rows that match."""
         if category is None and level is None:
             return self[rng.randrange(len(self))]
-        pools = [self._by_cell[c] for c in self.cells if category in (None, c[0]) and level in (None, c[1])]
+        pools, ends = self._matching(category, level)
         if not pools:
             raise UserError(
                 f"dataset '{self.path}' has no task of category {category} at difficulty {level} "
                 f"(categories: {', '.join(self.categories)}; difficulties: {', '.join(f'{x:g}' for x in self.levels) or 'none'})"
             )
-        at = rng.randrange(sum(len(pool) for pool in pools))
-        for pool in pools:
-            if at < len(pool):
-                return self[pool[at]]
-            at -= len(pool)
-        raise AssertionError("unreachable: at is below the sum of the pool sizes")
+        at = rng.randrange(ends[-1])
+        which = bisect_right(ends, at)
+        return self[pools[which][at - ends[which]]]  # counted from the pool's end
+
+    def _matching(self, category: str | None, level: float | None) -> tuple[list[list[int]], list[int]]:
+        """The cells' positions that match, and where each would end if they stood one after the other."""
+        if (category, level) not in self._matched:
+            pools = [self._by_cell[c] for c in self.cells if category in (None, c[0]) and level in (None, c[1])]
+            self._matched[category, level] = pools, list(accumulate(map(len, pools)))
+        return self._matched[category, level]
+
+    @cached_property
+    def _matched(self) -> dict[tuple[str | None, float | None], tuple[list[list[int]], list[int]]]:
+        """What `_matching` has found."""
+        return {}
 
     @cached_property
     def _columns(self) -> Columns:

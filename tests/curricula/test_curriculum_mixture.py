@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selfevo.curricula import ByLevel, Mixture, Uniform, Window
+from selfevo.curricula import ByLevel, Epochs, Mixture, Uniform, Window
 from selfevo.errors import UserError
 from selfevo.protocols import Varying
 
@@ -55,3 +55,10 @@ def test_bad_weights_are_refused(ctx_at, source):
         Mixture({"uni": Uniform(source())}, {"unl": 1})
     with pytest.raises(UserError, match="at least one above"):
         Mixture({"uni": Uniform(source())}, {"uni": 0}).sample(1, ctx_at())
+
+
+def test_only_the_tasks_handed_out_last_are_remembered(ctx_at, source, monkeypatch):
+    monkeypatch.setattr("selfevo.curricula.mixture.REMEMBERED", 10)
+    mixture = Mixture({"a": Epochs(source(30, name="a"))})
+    batches = [mixture.sample(6, ctx_at(i)) for i in range(4)]
+    assert list(mixture.state_dict()["owner"]) == [t.id for batch in batches for t in batch][-10:]
