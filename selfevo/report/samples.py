@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..tables import scan
 from .read import Line, RunData
 
 HEAD = 64
@@ -59,7 +60,7 @@ def excerpts(run: RunData) -> list[Excerpt]:
 def _excerpt(run: RunData, line: Line) -> Excerpt:
     out = Excerpt(f"tables/{line.path}/{line.stage}.parquet", line.kind)
     try:
-        rows = _rows(run.root / out.table, COLUMNS)
+        rows = _head(run.root / out.table, COLUMNS)
         found = {row["id"]: _example(row) for row in rows}
         if line.kind == "rollout":
             _judge(run, line, found)
@@ -79,15 +80,12 @@ def choose(examples: Iterable[Example]) -> list[Example]:
     return list({e.id: e for e in picked}.values())
 
 
-def _rows(file: Path, columns: list[str], limit: int | None = HEAD) -> list[dict[str, Any]]:
+def _head(file: Path, columns: list[str]) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     if not file.is_file():
         raise OSError("the file is missing")
-    parquet = pq.ParquetFile(file)
-    if limit is None:
-        return parquet.read(columns).to_pylist()
-    batch = next(parquet.iter_batches(limit, columns=columns, use_threads=False), None)
+    batch = next(pq.ParquetFile(file).iter_batches(HEAD, columns=columns, use_threads=False), None)
     return [] if batch is None else batch.to_pylist()
 
 
@@ -111,9 +109,11 @@ def _judge(run: RunData, line: Line, found: Mapping[str, Example]) -> None:
         file = run.root / f"tables/{later.path}/{later.stage}.parquet"
         if not file.is_file():
             continue
-        for row in _rows(file, ["source", "trajectory", "score"], limit=None):
-            if row["source"] == source and row["trajectory"] in found:
-                _add_score(found[row["trajectory"]], row["score"])
+        for batch in scan(file, ["source", "trajectory", "score"]):
+            keys = zip(batch.column("source").to_pylist(), batch.column("trajectory").to_pylist(), strict=True)
+            for at, (table, name) in enumerate(keys):
+                if table == source and name in found:
+                    _add_score(found[name], batch.column("score")[at].as_py())
 
 
 def _add_score(example: Example, score: Mapping[str, Any]) -> None:

@@ -102,8 +102,8 @@ def test_judged_rows_survive_a_table(some):
     assert rows_from(rows_table(some, judged=True)) == some
 
 
-@given(st.lists(rows, max_size=5), st.sampled_from([1, 2, 9]))
-@settings(max_examples=20, deadline=None)
+@given(st.lists(rows, max_size=3), st.sampled_from([1, 2, 9]))
+@settings(max_examples=10, deadline=None)
 def test_rows_survive_a_file_wherever_its_row_groups_end(tmp_path_factory, some, size):
     file = tmp_path_factory.mktemp("table") / "rows.parquet"
     write(file, (rows_table(part, judged=True) for part in batches(some, rows=size)))
@@ -111,8 +111,8 @@ def test_rows_survive_a_file_wherever_its_row_groups_end(tmp_path_factory, some,
     assert [row for batch in scan(file) for row in rows_from(batch)] == some == rows_from(pq.read_table(file))
 
 
-@given(st.lists(rows, min_size=2, max_size=5), st.data())
-@settings(max_examples=15, deadline=None)
+@given(st.lists(rows, min_size=2, max_size=3), st.data())
+@settings(max_examples=10, deadline=None)
 def test_a_slice_of_a_table_holds_its_rows(some, data):
     start = data.draw(st.integers(0, len(some)))
     length = data.draw(st.integers(0, len(some) - start))
