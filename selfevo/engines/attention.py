@@ -73,6 +73,16 @@ def step_attention(
     return attend(q, keys[:, :, :L], values[:, :, :L], mask, scale, cap).reshape(n, heads, -1)
 
 
+def step_over(slots: Slots) -> Any:
+    """What `decoder.step.Step` asks for: store the new keys and values, attend to the row."""
+
+    def over(layer: int, q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
+        slots.write(layer, k, v)
+        return step_attention(slots, layer, q, window=window).view(len(q), -1)
+
+    return over
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scale: float | None, cap: float | None) -> Tensor:
     """softmax(q k' scale) v over [n, heads, T, width]; `seen` bool broadcastable to [n, heads, T, columns]; `cap` soft-caps scores."""
     if cap is None:

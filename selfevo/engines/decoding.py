@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decoder.step import Step
+from ..decoder.weights import fits
 from ..errors import EngineError
 from ..policies import evaluating, logits_at
 from ..protocols import Completion, GenerateRequest
-from .attention import attending, check
+from .attention import attending, check, step_over
 from .draws import Draws
-from .lean import Lean, fits
 from .slots import Slots
 from .stops import Stops
 
@@ -54,7 +55,8 @@ class Batch:
         room = [min(r.sampling.max_tokens, limit - len(r.context)) for r in requests]
         self.room = torch.tensor(room, device=self.device)
         slots.begin(rows, max(len(r.context) + min(ROOM, n) for r, n in zip(requests, room, strict=True)))
-        self.lean = Lean(policy.model, limit) if fits(policy.model) else None
+        self.lean = Step(policy.model, limit) if fits(policy.model) else None
+        self.attend = step_over(slots)
         self.stops = Stops(policy, requests, self.device)
         self.draws = Draws(requests, self.device)
         size = policy.model.get_output_embeddings().weight.shape[0]
@@ -145,7 +147,7 @@ class Batch:
         """One token for every active row."""
         self.slots.begin_step(self.position, self.top, self.together)
         if self.lean is not None:
-            logits = self.lean.step(self.last, self.slots)
+            logits = self.lean(self.last, self.position, self.attend)
         else:
             logits = self.policy.model(
                 input_ids=self.last[:, None], position_ids=self.position[:, None], past_key_values=self.slots, use_cache=True

@@ -1,7 +1,8 @@
-"""One forward pass over packed samples: log-probs, entropies and values of response tokens only.
+"""One forward pass over samples: log-probs, entropies and values of response tokens only.
 
-Rows are [context | response | padding]. A causal model never looks right, so padding needs no attention mask and cannot change a
-result; the output layer sees only the positions that predict a response token, so no other logits are ever made.
+Llama-shaped models run over a stream without padding in which equal contexts stand once (`decoder.rows`). For any other model rows are
+[context | response | padding]: a causal model never looks right, so padding needs no attention mask and cannot change a result.
+Either way the output layer sees only the positions that predict a response token, so no other logits are ever made.
 """
 
 from __future__ import annotations
@@ -13,35 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decoder.rows import distinct, layout
+from ..decoder.stream import Stream
+from ..decoder.weights import fits
 from ..errors import UserError, nearest
 from ..policies import text_model
 from ..records import Sample
 
 CHUNK = 1 << 24
 """Elements of a float32 softmax held at once, beside the logits themselves."""
-
-
-@dataclass
-class Packed:
-    """B samples on one device, N response tokens in all.
-
-    ids [B, L] int64, zeros behind; valid [B, T] bool, True on the N tokens of the responses; tokens [N] those tokens, row by row;
-    rows, columns [N] the positions in `ids` that predict them; temperature [N] float32. `used`: ids that are not padding.
-    """
-
-    ids: Tensor
-    valid: Tensor
-    tokens: Tensor
-    rows: Tensor
-    columns: Tensor
-    temperature: Tensor
-    used: int
-
-    def spread(self, values: Tensor) -> Tensor:
-        """[N, ...] to [B, T, ...], zeros on padding. Differentiable."""
-        out = values.new_zeros(*self.valid.shape, *values.shape[1:])
-        out[self.valid] = values
-        return out
 
 
 def context_of(sample: Sample, name: str) -> tuple[int, ...]:
@@ -61,22 +42,35 @@ def temperature_of(sample: Sample) -> float:
     return 1.0 if value == 0 else float(value)
 
 
-def pack(samples: Sequence[Sample], device: torch.device, context: str = "train") -> Packed:
-    """Pad samples into one batch under one of their contexts."""
-    contexts = [context_of(s, context) for s in samples]
-    lengths = [len(s.response) for s in samples]
-    ids = torch.zeros(len(samples), max(len(c) + n for c, n in zip(contexts, lengths, strict=True)), dtype=torch.int64)
-    valid = torch.zeros(len(samples), max(lengths), dtype=torch.bool)
-    for i, (c, s) in enumerate(zip(contexts, samples, strict=True)):
-        ids[i, : len(c) + lengths[i]] = torch.tensor(c + tuple(s.response), dtype=torch.int64)
-        valid[i, : lengths[i]] = True
-    rows = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths))
-    columns = torch.cat([torch.arange(len(c) - 1, len(c) - 1 + n) for c, n in zip(contexts, lengths, strict=True)])
-    tokens = ids[rows, columns + 1]
-    temperature = torch.tensor([temperature_of(s) for s in samples], dtype=torch.float32)[rows]
-    used = sum(map(len, contexts)) + sum(lengths)
-    ids, valid, tokens, rows, columns, temperature = (x.to(device) for x in (ids, valid, tokens, rows, columns, temperature))
-    return Packed(ids, valid, tokens, rows, columns, temperature, used)
+@dataclass
+class Targets:
+    """The response tokens of B samples, N in all.
+
+    valid [B, T] bool, True on the N tokens; tokens [N] int64, row by row; temperature [N] float32. `used`: tokens of contexts and
+    responses; `passed`: tokens that went through the model, with padding and without what is shared.
+    """
+
+    valid: Tensor
+    tokens: Tensor
+    temperature: Tensor
+    used: int
+    passed: int
+
+    def spread(self, values: Tensor) -> Tensor:
+        """[N, ...] to [B, T, ...], zeros on padding. Differentiable."""
+        out = values.new_zeros(*self.valid.shape, *values.shape[1:])
+        out[self.valid] = values
+        return out
+
+
+def targets(samples: Sequence[Sample], contexts: Sequence[tuple[int, ...]], passed: int, device: torch.device) -> Targets:
+    """Of samples, on a device."""
+    lengths = torch.tensor([len(s.response) for s in samples])
+    valid = torch.arange(int(lengths.max())) < lengths[:, None]
+    tokens = torch.tensor([i for s in samples for i in s.response])
+    temperature = torch.tensor([temperature_of(s) for s in samples], dtype=torch.float32).repeat_interleave(lengths)
+    used = sum(map(len, contexts)) + int(lengths.sum())
+    return Targets(valid.to(device), tokens.to(device), temperature.to(device), used, passed)
 
 
 class ChosenLogProb(torch.autograd.Function):
@@ -128,42 +122,60 @@ def chunks(logits: Tensor) -> list[slice]:
 class Outputs:
     """Of one pass: `logits` [N, V] (the model's dtype, before temperature) and `hidden` [N, H], the output layer's input."""
 
-    packed: Packed
+    targets: Targets
     logits: Tensor
     hidden: Tensor
 
     def chosen(self) -> tuple[Tensor, Tensor]:
         """Log-probs and entropies (no gradient) [B, T] float32 of the response tokens, 0 on padding."""
-        logp, entropy = ChosenLogProb.apply(self.logits, self.packed.tokens, self.packed.temperature)
-        return self.packed.spread(logp), self.packed.spread(entropy)
+        logp, entropy = ChosenLogProb.apply(self.logits, self.targets.tokens, self.targets.temperature)
+        return self.targets.spread(logp), self.targets.spread(entropy)
 
     def full(self) -> Tensor:
         """Log-probs [N, V] float32 of the vocabulary."""
-        return (wide(self.logits) / self.packed.temperature.unsqueeze(1)).log_softmax(-1)
+        return (wide(self.logits) / self.targets.temperature.unsqueeze(1)).log_softmax(-1)
 
     def entropy(self) -> Tensor:
         """[B, T] with gradient, 0 on padding."""
         logp = self.full()
-        return self.packed.spread(-(logp.exp() * logp).sum(-1))
+        return self.targets.spread(-(logp.exp() * logp).sum(-1))
 
 
-def run(model: Any, packed: Packed) -> Outputs:
-    """The pass itself, for any causal language model of transformers, adapters included.
+def run(model: Any, samples: Sequence[Sample], context: str = "train") -> Outputs:
+    """The pass itself, under one of the samples' contexts, for any causal language model of transformers, adapters included."""
+    contexts = [context_of(s, context) for s in samples]
+    return _stream(model, samples, contexts) if fits(model) else _padded(model, samples, contexts)
 
-    The output layer's input is narrowed by a hook, so whatever the model does to its logits afterwards (soft-capping, scaling) is done.
-    """
+
+def _stream(model: Any, samples: Sequence[Sample], contexts: Sequence[tuple[int, ...]]) -> Outputs:
+    responses = [tuple(s.response) for s in samples]
+    device = device_of(model)
+    place, stream = layout(contexts, responses, device), Stream(model)
+    hidden = stream.hidden(place.ids, place.positions, place.attend).index_select(0, place.predicts)
+    return Outputs(targets(samples, contexts, distinct(contexts, responses), device), stream.logits(hidden), hidden)
+
+
+def _padded(model: Any, samples: Sequence[Sample], contexts: Sequence[tuple[int, ...]]) -> Outputs:
+    """The output layer's input is narrowed by a hook, so whatever the model does to its logits afterwards (soft-capping, scaling) is
+    done."""
+    device, lengths = device_of(model), [len(s.response) for s in samples]
+    ids = torch.zeros(len(samples), max(len(c) + n for c, n in zip(contexts, lengths, strict=True)), dtype=torch.int64)
+    for i, (c, s) in enumerate(zip(contexts, samples, strict=True)):
+        ids[i, : len(c) + lengths[i]] = torch.tensor(c + tuple(s.response), dtype=torch.int64)
+    rows = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths)).to(device)
+    columns = torch.cat([torch.arange(len(c) - 1, len(c) - 1 + n) for c, n in zip(contexts, lengths, strict=True)]).to(device)
     caught: list[Tensor] = []
 
     def narrow(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        caught.append(args[0][packed.rows, packed.columns])
+        caught.append(args[0][rows, columns])
         return (caught[0].unsqueeze(0),)
 
     hook = text_model(model).get_output_embeddings().register_forward_pre_hook(narrow)
     try:
-        logits = model(input_ids=packed.ids, use_cache=False).logits
+        logits = model(input_ids=ids.to(device), use_cache=False).logits
     finally:
         hook.remove()
-    return Outputs(packed, logits[0], caught[0])
+    return Outputs(targets(samples, contexts, ids.numel(), device), logits[0], caught[0])
 
 
 def device_of(model: Any) -> torch.device:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decoder.weights import fits
 from ..errors import UserError
 from ..policies import evaluating
 from ..records import Sample
-from .forward import Outputs, device_of, pack, run
+from .forward import Outputs, run
 from .needs import Need, parse
 from .split import micro_batches
 
@@ -30,7 +31,7 @@ def judging(model: Any) -> Iterator[None]:
 def value_of(head: Any, outputs: Outputs) -> Tensor:
     """[B, T] the head's value of the state before each response token, 0 on padding."""
     weight = next(head.parameters())
-    return outputs.packed.spread(head(outputs.hidden.to(weight.dtype)).squeeze(-1).float())
+    return outputs.targets.spread(head(outputs.hidden.to(weight.dtype)).squeeze(-1).float())
 
 
 def compute_ahead(names: Iterable[str], samples: Sequence[Sample], indices: Sequence[int], resolve: Resolve, budget: int,
@@ -45,8 +46,8 @@ def compute_ahead(names: Iterable[str], samples: Sequence[Sample], indices: Sequ
         policy = resolve(need.ref)
         found: dict[int, Any] = {}
         with judging(policy.model):
-            for part in share(micro_batches(samples, indices, budget, need.context)):
-                outputs = run(policy.model, pack([samples[i] for i in part], device_of(policy.model), need.context))
+            for part in share(micro_batches(samples, indices, budget, need.context, fits(policy.model))):
+                outputs = run(policy.model, [samples[i] for i in part], need.context)
                 tensor = value_of(policy.heads["value"], outputs) if name == "value" else outputs.chosen()[0]
                 rows = tensor.cpu().numpy()
                 found.update({i: rows[at, : len(samples[i].response)] for at, i in enumerate(part)})
@@ -60,7 +61,7 @@ class Live:
 
     def __init__(self, samples: Sequence[Sample], target: Any, resolve: Resolve):
         self._samples, self._target, self._resolve = samples, target, resolve
-        self.outputs = run(target.model, pack(samples, device_of(target.model)))
+        self.outputs = run(target.model, samples)
         self._logp, self.entropy = self.outputs.chosen()
         self._full: Tensor | None = None
         self._others: dict[str, Any] = {}
@@ -87,12 +88,12 @@ class Live:
             self._full = self.outputs.full()
         ours, theirs = self._full, teacher.full().to(self._full.device)
         found = {"student": ours, "teacher": theirs} if need.kind == "full" else top(ours, theirs, need.k, need.side)
-        return {name: self.outputs.packed.spread(values) for name, values in found.items()}
+        return {name: self.outputs.targets.spread(values) for name, values in found.items()}
 
     def _teacher(self, need: Need) -> Outputs:
         policy = self._resolve(need.ref)
         with judging(policy.model):
-            return run(policy.model, pack(self._samples, device_of(policy.model), need.context))
+            return run(policy.model, self._samples, need.context)
 
 
 def top(student: Tensor, teacher: Tensor, k: int, side: str) -> dict[str, Tensor]:

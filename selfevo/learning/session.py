@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decoder.weights import fits
 from ..errors import TrainingError, UserError
 from ..protocols import RunCtx
 from ..records import Sample
 from .batch import TermBatch, padded
-from .forward import device_of, pack, run
+from .forward import device_of, run
 from .meter import Meter
 from .models import Live, Whole, compute_ahead, judging, value_of
 from .needs import parse
@@ -123,8 +124,8 @@ class Session:
         found: dict[int, Any] = {}
         place = {i: at for at, i in enumerate(indices)}
         with judging(self.target.model), self.ranks.autocast():
-            for part in self.ranks.share(micro_batches(self.samples, indices, self.budget)):
-                outputs = run(self.target.model, pack([self.samples[i] for i in part], self.device))
+            for part in self.ranks.share(self._parts(indices)):
+                outputs = run(self.target.model, [self.samples[i] for i in part])
                 if name == "value":
                     rows = value_of(self.target.heads["value"], outputs)
                 else:
@@ -132,10 +133,14 @@ class Session:
                 found.update({place[i]: rows[at, : len(self.samples[i].response)].cpu().numpy() for at, i in enumerate(part)})
         return self.ranks.join(found)
 
+    def _parts(self, indices: Sequence[int]) -> list[list[int]]:
+        with self.ranks.autocast():
+            shared = fits(self.target.model)
+        return micro_batches(self.samples, indices, self.budget, shared=shared)
+
     def accumulate(self, indices: Sequence[int], frames: Sequence[Frame], weights: Any, first: bool) -> None:
         """Gradients of one mini-batch, summed over its micro-batches and the ranks. Raises TrainingError for a loss not finite."""
-        active = [i for i in indices if self.active[i]]
-        parts = self.ranks.share(micro_batches(self.samples, active, self.budget))
+        parts = self.ranks.share(self._parts([i for i in indices if self.active[i]]))
         losses = []
         for part in parts:
             loss = self._micro(part, frames, first)
@@ -179,8 +184,8 @@ class Session:
     def _measure(self, samples: Sequence[Sample], batch: TermBatch, live: Live, first: bool) -> None:
         with torch.no_grad():
             self.meter.over("train/entropy", live.entropy, batch.mask)
-            packed = live.outputs.packed
-            self.meter.add("train/padding", packed.ids.numel() - packed.used, packed.ids.numel())
+            tokens = live.outputs.targets
+            self.meter.add("train/passed", tokens.passed, tokens.used)
             if first and all("logp:sampler" in s.columns for s in samples):
                 d = torch.where(batch.mask != 0, batch.logp - batch.need("logp:sampler"), 0.0)
                 self.meter.over("train/sampler_gap", d.abs(), batch.mask)

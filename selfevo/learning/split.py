@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import UserError, nearest
 from ..records import Sample
@@ -43,21 +43,27 @@ def mini_batches(samples: Sequence[Sample], size: int | None, rng: random.Random
     return batches
 
 
-def micro_batches(samples: Sequence[Sample], indices: Sequence[int], budget: int, context: str = "train") -> list[list[int]]:
-    """Parts of `indices` whose padded size, rows x longest row, is at most `budget` tokens.
+def micro_batches(
+    samples: Sequence[Sample], indices: Sequence[int], budget: int, context: str = "train", shared: bool = False
+) -> list[list[int]]:
+    """Parts of `indices` of at most `budget` tokens: rows x longest row or, `shared`, distinct contexts and responses.
 
-    Longest units first, so that rows of like length share padding and a batch that does not fit fails at once. A unit that alone
-    exceeds the budget makes its own micro-batch.
+    Longest units first, so that rows of like length share padding and a batch that does not fit fails at once; `shared`: units of one
+    context follow each other. A unit that alone exceeds the budget makes its own micro-batch.
     """
+    for i in indices:
+        if context not in samples[i].contexts:
+            raise UserError(f"sample {samples[i].id} has no context '{context}'{nearest(context, samples[i].contexts)}")
 
     def length(unit: list[int]) -> int:
-        for i in unit:
-            if context not in samples[i].contexts:
-                raise UserError(f"sample {samples[i].id} has no context '{context}'{nearest(context, samples[i].contexts)}")
         return max(len(samples[i].contexts[context]) + len(samples[i].response) for i in unit)
 
     units = units_of(samples, indices)
     units.sort(key=lambda u: -length(u))  # stable: equal lengths keep their order
+    return _sharing(samples, units, budget, context) if shared else _padding(units, budget, length)
+
+
+def _padding(units: Sequence[list[int]], budget: int, length: Callable[[list[int]], int]) -> list[list[int]]:
     parts: list[list[int]] = []
     longest = 0
     for unit in units:
@@ -66,4 +72,24 @@ def micro_batches(samples: Sequence[Sample], indices: Sequence[int], budget: int
         else:
             parts.append(list(unit))
             longest = length(unit)
+    return parts
+
+
+def _sharing(samples: Sequence[Sample], units: Sequence[list[int]], budget: int, context: str) -> list[list[int]]:
+    groups: dict[tuple[int, ...], list[list[int]]] = {}
+    for unit in units:
+        groups.setdefault(samples[unit[0]].contexts[context], []).append(unit)
+    parts: list[list[int]] = []
+    held: set[tuple[int, ...]] = set()
+    tokens = 0
+    for unit in (u for group in groups.values() for u in group):
+        own = sum(len(samples[i].response) - 1 for i in unit)
+        new = {samples[i].contexts[context] for i in unit}
+        more = own + sum(map(len, new - held))
+        if not parts or tokens + more > budget:
+            parts.append([])
+            held, tokens, more = set(), 0, own + sum(map(len, new))
+        parts[-1] += unit
+        held |= new
+        tokens += more
     return parts

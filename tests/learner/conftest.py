@@ -146,6 +146,16 @@ class Bench:
         return torch.cat([moments[n]["exp_avg"].reshape(-1).double() for n in sorted(moments)])
 
 
+@pytest.fixture(autouse=True, scope="session")
+def in_double():
+    """Float64 models are that throughout."""
+    from double import exact_norms
+
+    with pytest.MonkeyPatch.context() as patch:
+        exact_norms(patch)
+        yield
+
+
 @pytest.fixture
 def bench() -> type[Bench]:
     return Bench

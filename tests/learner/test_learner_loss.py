@@ -57,11 +57,11 @@ def test_nll_gradient_equals_the_one_of_transformers(bench):
 
 
 def test_log_probs_do_not_depend_on_padding(bench):
-    from selfevo.learning.forward import pack, run
+    from selfevo.learning.forward import run
 
     policy, samples = bench.policy(), bench.samples(8, temperature=lambda r, n: r.choice([0.5, 1.0]))
     with torch.no_grad():
-        together = run(policy.model, pack(samples, torch.device("cpu"))).chosen()[0]
+        together = run(policy.model, samples).chosen()[0]
         for row, s in zip(together, bench.sampled(samples, policy), strict=True):
             assert torch.allclose(row[: len(s.response)], torch.tensor(s.columns["logp:sampler"]), atol=1e-5)
             assert not row[len(s.response) :].any()

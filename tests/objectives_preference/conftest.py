@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from double import exact_norms
 
 
 class Batch:
@@ -39,6 +40,14 @@ class Batch:
         part.columns = {k: v[indices] for k, v in self.columns.items()}
         part._units = torch.arange(len(indices)).reshape(-1, 2)
         return part
+
+
+@pytest.fixture(autouse=True, scope="session")
+def in_double():
+    """Float64 models are that throughout."""
+    with pytest.MonkeyPatch.context() as patch:
+        exact_norms(patch)
+        yield
 
 
 @pytest.fixture
