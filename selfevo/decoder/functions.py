@@ -57,8 +57,7 @@ class Rotate(torch.autograd.Function):
 
 def swap(x: Tensor) -> Tensor:
     """The two halves of the last dimension exchanged."""
-    n, heads, width = x.shape
-    return x.reshape(n, heads, 2, width // 2).flip(2).view(n, heads, width)
+    return x.roll(x.shape[-1] // 2, -1)
 
 
 class Gated(torch.autograd.Function):

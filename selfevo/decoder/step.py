@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import rms_norm
+from torch import Tensor
+from torch.nn.functional import rms_norm, silu
 
-from .weights import Weights
+from .weights import Layer, Weights
 
 
 class Step:
@@ -22,49 +23,68 @@ class Step:
         """`length`: positions 0..length-1 will be decoded."""
         self.weights = w = Weights(model)
         self.exact = w.embedding.weight.dtype in (torch.float32, torch.float64)
-        self.norms = [(self._norm(x.before), None if x.qk_norm is None else self._norm(x.qk_norm), self._norm(x.after)) for x in w.layers]
+        self.layers = [self._ready(x) for x in w.layers]
         self.last_norm = self._norm(w.last_norm)
         self.cos, self.sin = w.rope(torch.arange(length, device=w.embedding.weight.device))
+        self.floor = {d: torch.tensor((d * w.eps) ** 0.5, dtype=self.cos.dtype) for d in (w.width, w.last_norm.shape[0])}
 
     def __call__(self, ids: Tensor, positions: Tensor, attend: Any) -> Tensor:
         """Logits [n, V] after one more token `ids` [n] per reply, at `positions` [n]."""
         w = self.weights
-        n, d, qk = len(ids), w.width, w.heads + w.kv
+        n, d, kv, heads = len(ids), w.width, w.kv, w.heads
         cos, sin = self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)
         h = w.embedding(ids)
-        for index, (layer, (before, qk_norm, after)) in enumerate(zip(w.layers, self.norms, strict=True)):
-            states = project(self.norm(h, before), layer.qkv, layer.qkv_bias).view(n, qk + w.kv, d)
-            x = states[:, :qk]
-            if qk_norm is not None:
-                x = self.norm(x, qk_norm)
-            x = torch.addcmul(x * cos, x.reshape(n, qk, 2, d // 2).flip(2).view(n, qk, d), sin)
-            seen = attend(index, x[:, : w.heads], x[:, w.heads :], states[:, qk:], layer.window)
-            h = added(h, seen, layer.out, layer.out_bias)
-            gate, up = project(self.norm(h, after), layer.gate_up, layer.gate_up_bias).chunk(2, 1)
-            h = added(h, nn.functional.silu(gate).mul_(up), layer.down, layer.down_bias)
-        return project(self.norm(h, self.last_norm), [w.head], w.head_bias)
+        for index, layer in enumerate(self.layers):
+            states = project(self.norm(h, layer.before), layer.qkv, layer.qkv_bias).view(n, heads + 2 * kv, d)
+            x, v = states.split_with_sizes([heads + kv, kv], 1)
+            if layer.qk_norm is not None:
+                x = self.norm(x, layer.qk_norm)
+            q, k = torch.addcmul(x * cos, x.roll(d // 2, 2), sin).split_with_sizes([heads, kv], 1)
+            h = added(h, attend(index, q, k, v, layer.window), layer.out, layer.out_bias)
+            gate, up = project(self.norm(h, layer.after), layer.gate_up, layer.gate_up_bias).chunk(2, 1)
+            h = added(h, silu(gate).mul_(up), layer.down, layer.down_bias)
+        return project(self.norm(h, self.last_norm), [w.head.t()], w.head_bias)
 
-    def norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        """RMSNorm (Zhang & Sennrich 2019) over the last dimension, with a weight from `_norm`."""
+    def norm(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """RMSNorm (Zhang & Sennrich 2019) over the last dimension, with a weight from `_norm`; None: a weight of `_norm(1)`."""
         if not self.exact:  # as transformers rounds: normalised in float32, weighted in the model's own precision
-            return weight * rms_norm(x.float(), x.shape[-1:], None, self.weights.eps).to(x.dtype)
-        inverse = torch.linalg.vecdot(x, x).add_(x.shape[-1] * self.weights.eps).rsqrt_()
-        return (x * inverse.unsqueeze(-1)).mul_(weight)
+            y = rms_norm(x.float(), x.shape[-1:], None, self.weights.eps).to(x.dtype)
+            return y if weight is None else y * weight
+        # x / sqrt(sum x^2 / d + eps) = sqrt(d) x / sqrt(sum x^2 + d eps), and the weight holds sqrt(d).
+        y = x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self.floor[x.shape[-1]])
+        return y if weight is None else y.mul_(weight)
 
     def _norm(self, weight: Tensor) -> Tensor:
-        """x / sqrt(sum x^2 / w + eps) = sqrt(w) x / sqrt(sum x^2 + w eps), with sqrt(w) put into the weight."""
         return weight * weight.shape[-1] ** 0.5 if self.exact else weight
+
+    def _ready(self, layer: Layer) -> Layer:
+        """Matrices transposed for `x @ w`, norms for `norm`; where a matrix is a copy anyway, the norm before it is put into it."""
+        assert layer.before is not None and layer.after is not None
+        before, after, qkv, gate_up = self._norm(layer.before), self._norm(layer.after), layer.qkv, layer.gate_up
+        inside = self.weights.join and self.exact
+        if inside:
+            qkv, gate_up = [qkv[0] * before], [gate_up[0] * after]
+        return replace(
+            layer,
+            before=None if inside else before,
+            qkv=[x.t() for x in qkv],
+            qk_norm=None if layer.qk_norm is None else self._norm(layer.qk_norm),
+            out=layer.out.t(),
+            after=None if inside else after,
+            gate_up=[x.t() for x in gate_up],
+            down=layer.down.t(),
+        )
 
 
 def project(x: Tensor, weights: list[Tensor], bias: Tensor | None) -> Tensor:
-    """x [weights...]' + bias."""
-    if len(weights) == 1 and bias is not None:
-        return torch.addmm(bias, x, weights[0].t())
-    y = torch.mm(x, weights[0].t()) if len(weights) == 1 else torch.cat([torch.mm(x, w.t()) for w in weights], 1)
+    """x @ [weights...] + bias."""
+    if len(weights) == 1:
+        return torch.mm(x, weights[0]) if bias is None else torch.addmm(bias, x, weights[0])
+    y = torch.cat([torch.mm(x, w) for w in weights], 1)
     return y if bias is None else y.add_(bias)
 
 
 def added(h: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """h + x weight' + bias: the residual stream is added by the product itself."""
-    y = torch.addmm(h, x, weight.t())
+    """h + x @ weight + bias: the residual stream is added by the product itself."""
+    y = torch.addmm(h, x, weight)
     return y if bias is None else y.add_(bias)

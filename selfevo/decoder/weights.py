@@ -23,13 +23,13 @@ class Layer:
     `window`: columns that a position sees, itself included; None: all before it.
     """
 
-    before: Tensor
+    before: Tensor | None
     qkv: list[Tensor]
     qkv_bias: Tensor | None
     qk_norm: Tensor | None
     out: Tensor
     out_bias: Tensor | None
-    after: Tensor
+    after: Tensor | None
     gate_up: list[Tensor]
     gate_up_bias: Tensor | None
     down: Tensor

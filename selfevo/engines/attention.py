@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import torch
@@ -54,13 +55,13 @@ def step_attention(
 
     Query heads that share keys are further query positions of one head, so keys and values are never repeated in memory.
     """
-    keys, values, L = slots.keys[layer][: slots.n], slots.values[layer][: slots.n], slots.width
+    (keys, values), L = slots.active[layer], slots.width
     n, heads, width = q.shape
     kv = values.shape[1]
     scale = width**-0.5 if scaling is None else scaling
     if slots.along:
         k, v = keys.view(n * kv, width, -1)[..., :L], values.view(n * kv, -1, values.shape[3])[:, :L]
-        scores = torch.baddbmm(q.new_empty(1), q.reshape(n * kv, heads // kv, width), k, beta=0, alpha=scale)
+        scores = torch.baddbmm(_nothing(q.dtype), q.reshape(n * kv, heads // kv, width), k, beta=0, alpha=scale)
         if cap is not None:
             scores = cap * torch.tanh(scores / cap)
         hidden = slots.hidden(window)
@@ -71,6 +72,12 @@ def step_attention(
     seen = slots.hidden(window, seen=True)
     mask = None if seen is None else seen[:, None, None]
     return attend(q, keys[:, :, :L], values[:, :, :L], mask, scale, cap).reshape(n, heads, -1)
+
+
+@cache
+def _nothing(dtype: torch.dtype) -> Tensor:
+    """What `baddbmm` adds nothing of."""
+    return torch.zeros(1, dtype=dtype)
 
 
 def step_over(slots: Slots) -> Any:

@@ -34,6 +34,7 @@ class Slots(Cache):
         self.along = False
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
+        self.active: list[tuple[Tensor, Tensor]] = []
         self.captured: list[tuple[Tensor, Tensor]] | None = None
         self.layer = 0
         self._memory: dict[tuple[int, int], Tensor] = {}
@@ -41,7 +42,7 @@ class Slots(Cache):
 
     def begin(self, rows: int, length: int) -> None:
         """A new call: up to `rows` replies, `length` columns at first."""
-        self.keys, self.values, self.captured = [], [], None
+        self.keys, self.values, self.active, self.captured = [], [], [], None
         self.rows, self.length = rows, _columns(length)
 
     def begin_prefill(self) -> None:
@@ -77,6 +78,7 @@ class Slots(Cache):
         if length <= self.length:
             return
         old, self.length = self.length, _columns(max(length, 2 * self.length))
+        self.active = []
         for which, store in enumerate((self.keys, self.values)):
             for layer, x in enumerate(store):
                 along = self.along and which == 0
@@ -101,17 +103,19 @@ class Slots(Cache):
         """The next forward pass decodes one token per active row, at `positions` [n], of which `longest` is the greatest;
         `together`: all of them are equal."""
         self.grow(longest + 1)
-        self.n, self.positions, self.width, self.together = len(positions), positions, longest + 1, together
-        if not together:
+        if self.n != len(positions) or not self.active:
+            self.n = len(positions)
             self.index = torch.arange(self.n, device=positions.device)
+            self.active = [(k[: self.n], v[: self.n]) for k, v in zip(self.keys, self.values, strict=True)]
+        self.positions, self.width, self.together = positions, longest + 1, together
         self._hidden.clear()
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Keys and values [n, heads, width] of the token that is being decoded."""
-        k, v, at = self.keys[layer], self.values[layer], self.width - 1
+        k, v = self.active[layer]
         if self.together:
-            (k[: self.n, :, :, at] if self.along else k[: self.n, :, at]).copy_(keys)
-            v[: self.n, :, at].copy_(values)
+            k.select(3 if self.along else 2, self.width - 1).copy_(keys)
+            v.select(2, self.width - 1).copy_(values)
             return
         if self.along:
             k[self.index, :, :, self.positions] = keys
