@@ -32,7 +32,7 @@ class FromText:
         if match is None:
             return None
         found = {name: value.strip() for name, value in match.groupdict().items() if value is not None}
-        answer, category, level = (found.pop(name, None) for name in ("answer", "category", "level"))
+        answer, category, level = found.pop("answer", None), found.pop("category", None), found.pop("level", None)
         if not found:
             return None
         if level is not None and re.fullmatch(r"-?\d+(\.\d+)?", level) is None:
