@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,31 +52,31 @@ class Vllm:
 
     @classmethod
     @contextmanager
-    def of(cls, live: Any, threads: int) -> Iterator[Vllm | Missing]:
-        """vLLM with a policy's weights, started and ended here; or why it is missing."""
-        python = Path(os.environ.get(VARIABLE, HERE.parent / ".venv-vllm")) / "bin" / "python"
-        if not python.exists():
+    def of(cls, live: Any, size: str, threads: int) -> Iterator[Vllm | Missing]:
+        """vLLM with the weights of the policy called `size`, started and ended here; or why it is missing."""
+        home = Path(os.environ.get(VARIABLE, HERE.parent / ".venv-vllm"))
+        if not (home / "bin" / "python").exists():
             yield Missing("vLLM's environment is not there: make bench-peers")
             return
-        with tempfile.TemporaryDirectory() as folder:
-            live.save(folder)
-            log = Path(folder) / "log.txt"
-            with log.open("w") as errors:
-                command = [str(python), str(HERE / "vllm_peer.py"), folder, str(threads)]
-                pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
-                process = subprocess.Popen(command, env=environment(threads), **pipes)
-                peer = cls(process)
-                try:
-                    peer.answer()
-                except RuntimeError as error:
-                    last = [line for line in log.read_text().splitlines() if line.strip()][-1:]
-                    yield Missing(f"{error} while starting: {' '.join(last)[:200]}; make bench-peers builds its environment")
-                    return
-                try:
-                    yield peer
-                finally:
-                    process.stdin.close()  # type: ignore[union-attr]
-                    process.wait(timeout=60)
+        folder = home / "models" / size  # always the same: vLLM finds what it compiled for a model by its path
+        live.save(folder)
+        log = folder / "log.txt"
+        with log.open("w") as errors:
+            command = [str(home / "bin" / "python"), str(HERE / "vllm_peer.py"), str(folder), str(threads)]
+            pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
+            process = subprocess.Popen(command, env=environment(threads), **pipes)
+            peer = cls(process)
+            try:
+                peer.answer()
+            except RuntimeError as error:
+                last = [line for line in log.read_text().splitlines() if line.strip()][-1:]
+                yield Missing(f"{error} while starting: {' '.join(last)[:200]}; make bench-peers builds its environment")
+                return
+            try:
+                yield peer
+            finally:
+                process.stdin.close()  # type: ignore[union-attr]
+                process.wait(timeout=60)
 
 
 def environment(threads: int) -> dict[str, str]:
