@@ -109,6 +109,37 @@ def test_a_reply_resumed_from_its_prefix_goes_on_as_it_was(policies, engine):
         assert whole[:4] + rest == whole
 
 
+def test_what_earlier_calls_left_in_the_cache_changes_no_bit(policies):
+    policy = policies()
+    requests = mixed(policy)
+    expected = native(policy).generate(requests)
+    used = native(policy)
+    for longest in (90, 3):
+        used.generate([GenerateRequest(c, i, Sampling(longest)) for i, c in enumerate(contexts(policy, 40, seed=longest))])
+    assert used.generate(requests) == expected
+
+
+@pytest.mark.parametrize("family", ["Qwen3", "Gemma2"])
+def test_replies_that_end_early_do_not_disturb_those_that_run_to_the_limit(policies, family):
+    policy = policies(family)
+    limit = policy.codec.limit
+    long, *short = contexts(policy, 9)
+    requests = [GenerateRequest(long, 0, Sampling(limit)), *(GenerateRequest(c, i, Sampling(3 + i)) for i, c in enumerate(short))]
+    together, alone = native(policy).generate(requests), native(policy).generate(requests[:1])
+    assert together[0].tokens == alone[0].tokens
+    assert len(together[0].tokens) == limit - len(long) or together[0].finish == "stop"
+
+
+def test_the_cache_grows_with_a_reply(policies, monkeypatch):
+    from selfevo.engines import decoding
+
+    requests = [GenerateRequest(c, i, Sampling(60)) for i, c in enumerate(contexts(policies(), 5))]
+    expected = native(policies()).generate(requests)
+    monkeypatch.setattr(decoding, "ROOM", 1)
+    for one, other in zip(native(policies()).generate(requests), expected, strict=True):
+        assert one.tokens == other.tokens
+
+
 def test_another_seed_gives_another_reply_and_the_same_seed_the_same(policies, engine):
     context = contexts(policies())[0]
     a, b, c = engine.generate([GenerateRequest(context, s, Sampling(12)) for s in (1, 2, 1)])
