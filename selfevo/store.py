@@ -121,8 +121,7 @@ class RunDir:
         return hashing.sha
 
     def write_table(self, name: str, parts: Iterable[pa.Table]) -> str:
-        """Write a Parquet file atomically, one row group for each of `parts` (at least one), each taken when the one before is on its
-        way to the disk; returns the file's sha256."""
+        """Write a Parquet file of `parts` (at least one) atomically; a few are held at a time. Returns the file's sha256."""
         return self.write(name, lambda f: tables.write(f, parts))
 
     def write_folder(self, name: str, fill: Callable[[Path], Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 A rollout writes its trajectories (`score` null), an evaluation trajectories with scores, a score stage only scores with the path of
 the table whose trajectories they judge (`source`): text is stored once. A train stage writes the samples it fitted.
 
-Tables are made and read by batches of a few thousand records, one row group each, so a stage of any size takes the memory of a batch.
+Tables are made and read by batches of a few thousand records, so a stage of any size takes the memory of a few batches.
 """
 
 from .build import rows_table, samples_table, scores_table

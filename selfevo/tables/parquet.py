@@ -1,4 +1,4 @@
-"""Parquet files written and read as a stream of row groups: memory is that of one batch, however long the table.
+"""Parquet files written and read as a stream: memory is that of a few batches, however long the table.
 
 Encodings were chosen by measurement (`docs/decisions.md`). Numbers per token are split into byte streams: log-probs are float32 values
 in float64 columns, so three of the eight streams are zeros and cost nothing, and every value still comes back exactly as it was. What
@@ -9,6 +9,7 @@ prompt that a group shares. Statistics are kept for the plain columns of a row a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ROWS = 4096
-"""Most records of a row group."""
-UNITS = 1 << 20
-"""Most ids and characters of a row group (see `size`): long replies make shorter groups."""
+ROWS = 2048
+"""Most records of a batch."""
+UNITS = 1 << 19
+"""Most ids and characters of a batch (see `size`): long replies make shorter ones."""
+GROUP = 8
+"""Batches of a row group: each group adds some kilobytes to the end of the file, which stay in memory until it is closed."""
+BYTES = 1 << 22
+"""Most bytes, as Parquet counts them before compression, that are read at once."""
 LEVEL = 6
 """Of zstd."""
 
@@ -60,27 +65,35 @@ def _turn_size(turn: Turn) -> int:
 
 
 def write(file: IO[bytes] | Path, tables: Iterable[pa.Table]) -> None:
-    """Write tables of one schema as the row groups of one Parquet file. Equal tables give equal bytes. Raises ValueError for none."""
+    """Write tables of one schema to one Parquet file, `GROUP` of them to a row group. Equal tables give equal bytes.
+
+    Raises ValueError for no table at all.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     stream = iter(tables)
-    first = next(stream, None)
-    if first is None:
+    held = list(islice(stream, GROUP))
+    if not held:
         raise ValueError("a Parquet file needs at least one table, if only an empty one, for its schema")
-    with pq.ParquetWriter(file, first.schema, compression="zstd", compression_level=LEVEL, **_encodings(first.schema)) as writer:
-        writer.write_table(first, row_group_size=max(1, first.num_rows))
-        del first  # a batch in all, not the first one and another
-        for table in stream:
-            writer.write_table(table, row_group_size=max(1, table.num_rows))
+    schema = held[0].schema
+    with pq.ParquetWriter(file, schema, compression="zstd", compression_level=LEVEL, **_encodings(schema)) as writer:
+        while held:
+            rows = sum(table.num_rows for table in held)
+            writer.write_table(pa.concat_tables(held), row_group_size=max(1, rows))
+            held.clear()  # before the next ones are made
+            held += islice(stream, GROUP)
 
 
 def scan(file: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The row groups of a Parquet file in order, `columns` of them (default: all), in parts of at most `ROWS` rows."""
+    """The rows of a Parquet file in order, `columns` of them (default: all), in parts of at most `ROWS` rows and about `BYTES`."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as parquet:
-        for group in range(parquet.num_row_groups):  # one at a time: asked for all, Arrow may read ahead without bound
-            yield from parquet.iter_batches(ROWS, [group], columns=columns, use_threads=False)
+        for number in range(parquet.num_row_groups):  # one at a time: asked for all, Arrow may read ahead without bound
+            group = parquet.metadata.row_group(number)
+            rows = max(1, min(ROWS, group.num_rows * BYTES // max(1, group.total_byte_size)))
+            yield from parquet.iter_batches(rows, [number], columns=columns, use_threads=False)
 
 
 VARIED = ("id", "episode", "text", "feedback", "subject", "trajectory")

@@ -64,7 +64,8 @@ def test_equal_rows_give_equal_bytes_however_their_objects_are_shared(tmp_path):
     assert files[0] == files[1] == files[2]
 
 
-def test_a_batch_is_all_that_is_read_ahead_of_what_was_written(tmp_path):
+def test_a_row_group_is_all_that_is_read_ahead_of_what_was_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("selfevo.tables.parquet.GROUP", 2)
     read, seen = 0, []
 
     def source():
@@ -73,21 +74,19 @@ def test_a_batch_is_all_that_is_read_ahead_of_what_was_written(tmp_path):
             read += 1
             yield row(i)
 
-    class File(Hashing):
-        """Notes how many rows had been read when the first bytes of each row group came."""
+    def parts(file):
+        for part in batches(source(), rows=4):
+            seen.append((read, file.tell()))
+            yield rows_table(part, judged=True)
 
     with (tmp_path / "t.parquet").open("wb") as raw:
-        file = File(raw)
-
-        def parts():
-            for part in batches(source(), rows=4):
-                seen.append((read, file.tell()))
-                yield rows_table(part, judged=True)
-
-        write(file, parts())
-    assert [n for n, _ in seen] == [5, 9, 13, 17, 21, 22]  # the batch and the record that showed it was full
+        file = Hashing(raw)
+        write(file, parts(file))
+    assert [n for n, _ in seen] == [5, 9, 13, 17, 21, 22]  # a batch and the record that showed it was full
     sizes = [size for _, size in seen]
-    assert sizes == sorted(set(sizes))  # each batch was written before the next one was asked for
+    assert sizes[0::2] == sizes[1::2] and len(set(sizes)) == 3  # two batches, then they are written before the next is asked for
+    groups = pq.ParquetFile(tmp_path / "t.parquet").metadata
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [8, 8, 6]
 
 
 def test_long_records_make_short_batches_and_none_makes_one_empty_batch():
@@ -128,6 +127,8 @@ def test_a_table_of_one_large_row_group_is_read_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("selfevo.tables.parquet.ROWS", 3)
     parts = [rows_from(batch) for batch in scan(tmp_path / "old.parquet")]
     assert max(map(len, parts)) == 3 and [r for part in parts for r in part] == some
+    monkeypatch.setattr("selfevo.tables.parquet.BYTES", 1)
+    assert [batch.num_rows for batch in scan(tmp_path / "old.parquet")] == [1] * 10  # rows that are long come fewer at a time
 
 
 def opened(tables, passes):
@@ -160,7 +161,7 @@ def test_scores_in_another_order_than_their_table_find_theirs_too_and_a_lost_one
         list(join(parts, opened({"main.0/rollout": rows[:-1]}, [])))
 
 
-def test_samples_survive_a_file_wherever_its_row_groups_end(tmp_path):
+def test_samples_survive_a_file_wherever_their_batches_end(tmp_path):
     some = [Sample(str(i), (i, 2), {"train": (1,) * i}, {"mask": (1.0, 0.0), "advantage": i / 3}, unit="u") for i in range(5)]
     write(tmp_path / "s.parquet", (samples_table(part) for part in batches(some, rows=2)))
     assert [s for batch in scan(tmp_path / "s.parquet") for s in samples_from(batch)] == some
