@@ -12,10 +12,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-TOPICS = ("startup", "generation", "training", "grpo", "overhead", "verdicts", "tables", "curriculum", "growth")
+from benchmarks.page import goal, number, spread
+
+TOPICS = ("startup", "grpo", "generation", "training", "parts", "overhead", "verdicts", "tables", "curriculum", "growth")
 HERE = Path(__file__).parent
 
 
@@ -33,45 +36,30 @@ def measure(topic: str, quick: bool) -> list[dict[str, Any]]:
 
 
 def show(figures: list[dict[str, Any]]) -> None:
-    """The table on the terminal."""
-    table = Table("what", "beside", "ratio", "spread", "aim", "ours", "peer")
+    """The table on the terminal, a line or two a figure at 80 columns."""
+    table = Table("what", "beside", "ratio", "aim", box=SIMPLE)
     for f in figures:
-        mark = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}[f["met"]]
-        sign = "≥" if f["better"] == "higher" else "≤"
-        table.add_row(
-            f"{f['topic']}: {f['what']}", f["beside"], number(f["ratio"]), spread(f),
-            "" if f["aim"] is None else f"{sign} {f['aim']:g} {mark}", value(f["ours"], f["unit"]), value(f["peer"], f["unit"]),
-        )  # fmt: skip
+        mark = {True: " [green]met[/]", False: " [red]not met[/]", None: ""}[f["met"]]
+        measured = "not measured" if f["ratio"] is None else f"{number(f['ratio'])} ({spread(f)})"
+        table.add_row(f"{f['topic']}: {f['what']}", f["beside"], measured, goal(f) + mark)
     Console().print(table)
-
-
-def number(x: float | None) -> str:
-    """Three significant digits."""
-    return "" if x is None else f"{x:.3g}"
-
-
-def spread(f: dict[str, Any]) -> str:
-    """Lowest to highest."""
-    return "" if f["low"] is None else f"{f['low']:.3g} to {f['high']:.3g}"
-
-
-def value(x: float | None, unit: str) -> str:
-    """With its unit; short times in milliseconds."""
-    if x is None:
-        return ""
-    return f"{x * 1e3:.3g} ms" if unit == "s" and x < 0.1 else f"{x:.4g} {unit}"
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; default: all")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write docs/performance.md from the figures there are")
     parser.add_argument("--quick", action="store_true", help="small sizes and few repeats: shows that it runs, not how fast")
     parser.add_argument("--json", type=Path, default=HERE / "results.json", help="where the figures go (topics not run stay as they are)")
     arguments = parser.parse_args()
     for topic in arguments.topics:
         if topic not in TOPICS:
             parser.error(f"no topic '{topic}' (valid: {', '.join(TOPICS)})")
+    if arguments.page:
+        from benchmarks.page import write
+
+        return write(arguments.json)
     chosen = arguments.topics or TOPICS
     from selfevo.environment import describe
 

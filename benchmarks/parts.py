@@ -1,0 +1,174 @@
+"""What each optimisation is worth: the same work with it and without it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+
+from benchmarks.context import Context
+from benchmarks.figures import Figure, faster, interleaved
+from benchmarks.policies import policy
+from benchmarks.training import learner
+from benchmarks.workloads import prompt, tasks, training_rows
+from selfevo.decoder import functions, rows, stream, weights
+from selfevo.engines import Native, attention, decoding, draws, scoring, slots
+from selfevo.learning import forward, models, session
+from selfevo.protocols import GenerateRequest, Sampling
+
+THREADS = 2
+TOPIC = "parts"
+
+
+@contextmanager
+def swapped(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Attributes replaced while it lasts."""
+    patches = [patch.object(where, name, value) for where, name, value in changes]
+    for p in patches:
+        p.start()
+    try:
+        yield
+    finally:
+        for p in patches:
+            p.stop()
+
+
+def never(model: Any) -> bool:
+    """No model is computed from its weights alone."""
+    return False
+
+
+class Forgetful(slots.Slots):
+    """Slots whose memory is new in every call."""
+
+    def begin(self, rows: int, length: int) -> None:
+        """Drop what there is first."""
+        self._memory.clear()
+        super().begin(rows, length)
+
+
+class Upright(slots.Slots):
+    """Slots with keys laid out like values."""
+
+    @property
+    def along(self) -> bool:
+        """Never."""
+        return False
+
+    @along.setter
+    def along(self, value: bool) -> None:
+        pass
+
+
+def plain_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """RMSNorm in PyTorch's own operations."""
+    return weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps))
+
+
+def plain_rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The same of the rotation."""
+    return x * cos + functions.swap(x) * sin
+
+
+def plain_gate(both: Tensor) -> Tensor:
+    """The same of the gate."""
+    gate, up = both.chunk(2, 1)
+    return silu(gate) * up
+
+
+class Plain:
+    """A function with `apply`."""
+
+    def __init__(self, apply: Callable[..., Tensor]):
+        self.apply = apply
+
+
+LAYOUT = rows.layout
+
+
+def unshared(contexts: Any, responses: Any, device: Any) -> Any:
+    """The stream with every row's context of its own (each is made unlike all others, then given its first id back)."""
+    made = LAYOUT([(-1 - i, *c[1:]) for i, c in enumerate(contexts)], responses, device)
+    first = torch.tensor([c[0] for c in contexts], device=device)
+    unlike = made.ids < 0
+    made.ids[unlike] = first[-1 - made.ids[unlike]]
+    return made
+
+
+WITHOUT: dict[str, dict[str, tuple[tuple[Any, str, Any], ...]]] = {
+    "generate": {
+        "decode steps from the weights": ((decoding, "fits", never),),
+        "matrices joined": ((weights, "JOINED", 0),),
+        "keys along the row": ((slots, "Slots", Upright),),
+        "cache memory kept between calls": ((slots, "Slots", Forgetful),),
+        "uniforms for 32 tokens at once": ((draws, "AHEAD", 1),),
+    },
+    "update": {
+        "the stream (no padding, shared contexts, own gradients)": tuple((m, "fits", never) for m in (forward, models, session)),
+        "shared contexts": ((forward, "layout", unshared),),
+        "gradients of norm, rotation and gate": (
+            (stream, "Norm", Plain(plain_norm)), (stream, "Rotate", Plain(plain_rotate)), (stream, "Gated", Plain(plain_gate)),
+        ),
+        "matrices joined": ((weights, "JOINED", 0),),
+        "rows of like length attend together": ((rows, "LIKE", 0.0),),
+    },
+}  # fmt: skip
+
+
+def sampling(live: Any, n: int) -> Callable[[], Any]:
+    """n replies as the quickstart samples them, 16 to a prompt."""
+    rng = random.Random("parts")
+    given = tasks(n // 16)
+    requests = [GenerateRequest(prompt(live.codec, given[i // 16]), rng.getrandbits(62), Sampling(96)) for i in range(n)]
+    engine = Native()
+    engine.load(live)
+    return lambda: engine.generate(requests)
+
+
+def fresh(live: Any, n: int) -> Callable[[], Any]:
+    """The same by an engine of its own, whose slots are those that are in force."""
+    call: list[Callable[[], Any]] = []
+
+    def run() -> Any:
+        if not call:
+            call.append(sampling(live, n))
+        return call[0]()
+
+    return run
+
+
+def updating(live: Any, n: int) -> Callable[[], Any]:
+    """One update on n rows, replies up to 96."""
+    given, one, ctx = training_rows(live, n, 16, 96, 40), learner(), Context()
+    return lambda: one.update(live, given, ctx)
+
+
+def under(changes: tuple[tuple[Any, str, Any], ...], call: Callable[[], Any]) -> Callable[[], Any]:
+    """The call with changes in force."""
+
+    def run() -> Any:
+        with swapped(*changes):
+            return call()
+
+    return run
+
+
+def figures(quick: bool) -> list[Figure]:
+    """Seconds without over seconds with."""
+    assert attention and scoring  # imported, so that what they registered is there
+    n, repeats = (32, 1) if quick else (256, 5)
+    out = []
+    for what, parts in WITHOUT.items():
+        calls: dict[str, Callable[[], Any]] = {"with": fresh(policy("1M"), n) if what == "generate" else updating(policy("1M"), n)}
+        for name, changes in parts.items():
+            own = fresh(policy("1M"), n) if what == "generate" else updating(policy("1M"), n)
+            calls[name] = under(changes, own)
+        times = interleaved(calls, repeats)
+        out += [faster(TOPIC, f"{what} {n}: {name}", "without it", times["with"], times[name]) for name in parts]
+    return out
