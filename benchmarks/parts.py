@@ -17,7 +17,7 @@ from benchmarks.figures import Figure, faster, interleaved
 from benchmarks.policies import policy
 from benchmarks.training import learner
 from benchmarks.workloads import prompt, tasks, training_rows
-from selfevo.decoder import functions, rows, stream, weights
+from selfevo.decoder import rows, stream, weights
 from selfevo.engines import Native, attention, decoding, draws, scoring, slots
 from selfevo.learning import forward, models, session
 from selfevo.protocols import GenerateRequest, Sampling
@@ -73,7 +73,7 @@ def plain_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 def plain_rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """The same of the rotation."""
-    return x * cos + functions.swap(x) * sin
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 def plain_gate(both: Tensor) -> Tensor:

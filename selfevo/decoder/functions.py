@@ -46,18 +46,21 @@ class Rotate(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # type: ignore[override]
         """x [n, heads, width]; cos, sin [n, 1, width]."""
         ctx.save_for_backward(cos, sin)
-        return torch.addcmul(x * cos, swap(x), sin)
+        return turned(x, cos, sin, 1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         """The rotation by the opposite angle: swap(sin) = -sin."""
         cos, sin = ctx.saved_tensors
-        return torch.addcmul(grad * cos, swap(grad), sin, value=-1), None, None
+        return turned(grad, cos, sin, -1), None, None
 
 
-def swap(x: Tensor) -> Tensor:
-    """The two halves of the last dimension exchanged."""
-    return x.roll(x.shape[-1] // 2, -1)
+def turned(x: Tensor, cos: Tensor, sin: Tensor, sign: int = 1) -> Tensor:
+    """x cos + sign swap(x) sin, where swap exchanges the two halves of the last dimension."""
+    y, half = x * cos, x.shape[-1] // 2
+    y[..., :half].addcmul_(x[..., half:], sin[..., :half], value=sign)
+    y[..., half:].addcmul_(x[..., :half], sin[..., half:], value=sign)
+    return y
 
 
 class Gated(torch.autograd.Function):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
+from .functions import turned
 from .weights import Layer, Weights
 
 
@@ -39,7 +40,7 @@ class Step:
             x, v = states.split_with_sizes([heads + kv, kv], 1)
             if layer.qk_norm is not None:
                 x = self.norm(x, layer.qk_norm)
-            q, k = torch.addcmul(x * cos, x.roll(d // 2, 2), sin).split_with_sizes([heads, kv], 1)
+            q, k = turned(x, cos, sin).split_with_sizes([heads, kv], 1)
             h = added(h, attend(index, q, k, v, layer.window), layer.out, layer.out_bias)
             gate, up = project(self.norm(h, layer.after), layer.gate_up, layer.gate_up_bias).chunk(2, 1)
             h = added(h, silu(gate).mul_(up), layer.down, layer.down_bias)

@@ -56,11 +56,12 @@ def step_attention(
     Query heads that share keys are further query positions of one head, so keys and values are never repeated in memory.
     """
     (keys, values), L = slots.active[layer], slots.width
+    columns = slice(slots.column - L, slots.column)
     n, heads, width = q.shape
     kv = values.shape[1]
     scale = width**-0.5 if scaling is None else scaling
     if slots.along:
-        k, v = keys.view(n * kv, width, -1)[..., :L], values.view(n * kv, -1, values.shape[3])[:, :L]
+        k, v = keys.view(n * kv, width, -1)[..., columns], values.view(n * kv, -1, values.shape[3])[:, columns]
         scores = torch.baddbmm(_nothing(q.dtype), q.reshape(n * kv, heads // kv, width), k, beta=0, alpha=scale)
         if cap is not None:
             scores = cap * torch.tanh(scores / cap)
@@ -71,7 +72,7 @@ def step_attention(
     q = q.reshape(n, kv, heads // kv, width)
     seen = slots.hidden(window, seen=True)
     mask = None if seen is None else seen[:, None, None]
-    return attend(q, keys[:, :, :L], values[:, :, :L], mask, scale, cap).reshape(n, heads, -1)
+    return attend(q, keys[:, :, columns], values[:, :, columns], mask, scale, cap).reshape(n, heads, -1)
 
 
 @cache

@@ -45,7 +45,7 @@ def decode(
 class Batch:
     """The running replies: active rows 0..n-1 of the slots and of `tokens`, `logps`, `who`, `step`, `position`, `left` and `live`.
 
-    A row whose reply has ended stays until an eighth of the rows are such, since taking rows out costs about a tenth of a step.
+    A row whose reply has ended stays until a sixteenth of the rows are such, since taking rows out costs about a tenth of a step.
     """
 
     def __init__(self, policy: Any, requests: Sequence[GenerateRequest], slots: Slots, rows: int, prefill_tokens: int):
@@ -109,7 +109,7 @@ class Batch:
         self.entered += len(source)
         self._keep(contexts[-1], states, logits)
         index = torch.tensor(source, device=self.device)
-        self.slots.place(states, index, n)
+        self.slots.place(states, [(len(c), source.count(i)) for i, c in enumerate(contexts)], n)
         new = torch.arange(first, self.entered, device=self.device)
         self.draws.follow(new, torch.zeros_like(new))
         tokens, logps = self.draws(logits[index])
@@ -173,7 +173,7 @@ class Batch:
         self._collect(rows, stopped[rows])
         self.live = self.live & ~done
         self.ended += len(rows)
-        if self.ended * 8 >= self.n:
+        if self.ended * 16 >= self.n:
             self._compact()
 
     def _compact(self) -> None:

@@ -16,13 +16,13 @@ LINE = 64
 
 
 class Slots(Cache):
-    """Keys and values of up to `rows` replies, left-aligned: position p sits in column p. Layer by layer,
+    """Keys and values of up to `rows` replies, right-aligned: each row's last token sits in the column before `column`. Layer by layer,
 
     keys    [rows, heads, width, length] where `along` (on a CPU: products with keys that lie along the row take half the time),
             else [rows, heads, length, width];
     values  [rows, heads, length, width].
 
-    Equal lengths are not needed: each decode step writes every active row at its own position and hides what lies beyond. Active
+    Equal lengths are not needed: a decode step writes every active row into one column and hides what lies before a row's start. Active
     rows are 0..n-1. While a prefill is under way the states only pass through and are captured, for `place` to copy to rows.
     Memory on a CPU is kept from call to call, since fresh pages cost more than the products: what an earlier call left there is finite
     and hidden. Shapes and alignment depend on the call alone, so that a call's results do too, bit for bit.
@@ -30,7 +30,7 @@ class Slots(Cache):
 
     def __init__(self) -> None:
         super().__init__(layers=[])
-        self.rows = self.length = self.n = self.width = 0
+        self.rows = self.length = self.column = self.n = self.width = 0
         self.along = False
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
@@ -43,7 +43,7 @@ class Slots(Cache):
     def begin(self, rows: int, length: int) -> None:
         """A new call: up to `rows` replies, `length` columns at first."""
         self.keys, self.values, self.active, self.captured = [], [], [], None
-        self.rows, self.length = rows, _columns(length)
+        self.rows, self.length, self.column = rows, _columns(length), 0
 
     def begin_prefill(self) -> None:
         """States that layers hand in from now on are captured."""
@@ -55,86 +55,89 @@ class Slots(Cache):
         assert captured is not None
         return captured
 
-    def place(self, states: list[tuple[Tensor, Tensor]], source: Tensor, start: int) -> None:
-        """Copy prefilled contexts `source` [m] to rows start..start+m-1."""
-        stop, width = start + len(source), states[0][0].shape[2]
+    def place(self, states: list[tuple[Tensor, Tensor]], contexts: list[tuple[int, int]], start: int) -> None:
+        """Copy prefilled contexts to rows from `start` on: `contexts` holds (length, rows that take it) of each. The first call's
+        longest context says where they end; later ones end where the running replies do, and are no longer than those."""
+        longest = max(length for length, _ in contexts)
         if not self.keys:
-            self.length = max(self.length, _columns(width))
+            self.column, self.length = longest, max(self.length, _columns(longest))
             like = states[0][0]
             self.along = like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64)
             for layer, (k, v) in enumerate(states):
                 self.keys.append(self._room((layer, 0), k))
                 self.values.append(self._room((layer, 1), v))
-        self.grow(width)
+        elif longest > self.column:
+            self._slide(self.column, longest)
         for (k, v), keys, values in zip(states, self.keys, self.values, strict=True):
-            if self.along:
-                keys[start:stop, ..., :width] = k[source].transpose(2, 3)
-            else:
-                keys[start:stop, :, :width] = k[source]
-            values[start:stop, :, :width] = v[source]
-
-    def grow(self, length: int) -> None:
-        """Make room for `length` columns (doubling, so that growth costs a constant per token)."""
-        if length <= self.length:
-            return
-        old, self.length = self.length, _columns(max(length, 2 * self.length))
-        self.active = []
-        for which, store in enumerate((self.keys, self.values)):
-            for layer, x in enumerate(store):
-                along = self.along and which == 0
-                heads, width = (x.shape[1], x.shape[2] if along else x.shape[3])
-                shape = (self.rows, heads, width, self.length) if along else (self.rows, heads, self.length, width)
-                store[layer] = x.new_zeros(shape)
-                if along:
-                    store[layer][..., :old] = x
+            at = start
+            for i, (length, count) in enumerate(contexts):
+                rows, columns = slice(at, at + count), slice(self.column - length, self.column)
+                if self.along:
+                    keys[rows, ..., columns] = k[i, :, :length].transpose(1, 2)
                 else:
-                    store[layer][:, :, :old] = x
+                    keys[rows, :, columns] = k[i, :, :length]
+                values[rows, :, columns] = v[i, :, :length]
+                at += count
 
     def move(self, source: list[int], target: list[int], width: int) -> None:
-        """Copy the first `width` columns of rows `source` over rows `target`."""
+        """Copy the last `width` columns of rows `source` over rows `target`."""
+        columns = slice(self.column - width, self.column)
         for store in (self.keys, self.values):
             along = self.along and store is self.keys
             for x in store:
-                used = x[..., :width] if along else x[:, :, :width]
+                used = x[..., columns] if along else x[:, :, columns]
                 for a, b in zip(source, target, strict=True):
                     used[b].copy_(used[a])
 
     def begin_step(self, positions: Tensor, longest: int, together: bool) -> None:
         """The next forward pass decodes one token per active row, at `positions` [n], of which `longest` is the greatest;
         `together`: all of them are equal."""
-        self.grow(longest + 1)
+        if self.column == self.length:
+            self._slide(longest, longest)
         if self.n != len(positions) or not self.active:
             self.n = len(positions)
-            self.index = torch.arange(self.n, device=positions.device)
             self.active = [(k[: self.n], v[: self.n]) for k, v in zip(self.keys, self.values, strict=True)]
+        self.column += 1
         self.positions, self.width, self.together = positions, longest + 1, together
         self._hidden.clear()
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Keys and values [n, heads, width] of the token that is being decoded."""
         k, v = self.active[layer]
-        if self.together:
-            k.select(3 if self.along else 2, self.width - 1).copy_(keys)
-            v.select(2, self.width - 1).copy_(values)
-            return
-        if self.along:
-            k[self.index, :, :, self.positions] = keys
-        else:
-            k[self.index, :, self.positions] = keys
-        v[self.index, :, self.positions] = values
+        k.select(3 if self.along else 2, self.column - 1).copy_(keys)
+        v.select(2, self.column - 1).copy_(values)
 
     def hidden(self, window: int | None, seen: bool = False) -> Tensor | None:
-        """bool [n, width], True on columns beyond a row's position or, with a window, too far before it (`seen`: the opposite).
-        None where every row sees every column."""
-        if self.together and (window is None or window >= self.width):
+        """bool [n, width] over the last `width` columns, True before a row's start and, with a window, too far back (`seen`: the
+        opposite). None where every row sees all of them."""
+        narrow = window is not None and window < self.width
+        if self.together and not narrow:
             return None
         if (window, seen) not in self._hidden:
             column, here = torch.arange(self.width, device=self.positions.device), self.positions.unsqueeze(1)
-            hidden = column > here
-            if window is not None:
-                hidden |= column <= here - window
+            hidden = column < self.width - 1 - here
+            if window is not None and narrow:
+                hidden |= column <= self.width - 1 - window
             self._hidden[window, seen] = ~hidden if seen else hidden
         return self._hidden[window, seen]
+
+    def _slide(self, kept: int, column: int) -> None:
+        """Have the last `kept` columns end at `column`, in the same memory if they take at most half of it, else in twice as much."""
+        grow = 2 * column > self.length
+        old = slice(self.column - kept, self.column)
+        self.length = _columns(2 * column) if grow else self.length
+        new = slice(column - kept, column)
+        for which, store in enumerate((self.keys, self.values)):
+            for layer, x in enumerate(store):
+                if self.along and which == 0:
+                    part = x[..., old].clone()
+                    store[layer] = x.new_zeros(*x.shape[:3], self.length) if grow else x
+                    store[layer][..., new] = part
+                else:
+                    part = x[:, :, old].clone()
+                    store[layer] = x.new_zeros(*x.shape[:2], self.length, x.shape[3]) if grow else x
+                    store[layer][:, :, new] = part
+        self.column, self.active = column, []
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Called by a layer with its new keys and values [n, heads, T, width]; in a decode step `attention` reads the slots itself."""
