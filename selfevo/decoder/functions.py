@@ -19,7 +19,7 @@ class Norm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:  # type: ignore[override]
         """x [..., d]; weight [d] or [k, d] (then x is [..., k, d]). Half precision is normalised in float32, as transformers does."""
         wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        r = torch.linalg.vecdot(wide, wide).div_(x.shape[-1]).add_(eps).rsqrt_().unsqueeze(-1)
+        r = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, r)
         return (wide * r).mul_(weight) if wide is x else weight * (wide * r).to(x.dtype)
 
@@ -27,15 +27,14 @@ class Norm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
         """Gradients of x and the weight."""
         x, weight, r = ctx.saved_tensors
-        wide, g = x.to(r.dtype), grad.to(r.dtype)
-        gw = g * weight
-        slope = torch.linalg.vecdot(gw, wide).unsqueeze(-1).mul_(r.pow(3).div_(-x.shape[-1]))
-        dx = gw.mul_(r).addcmul_(wide, slope)
-        share = (g * wide).mul_(r) if weight.ndim > 1 else g * wide
-        if weight.ndim > 1:
-            dw = share.reshape(-1, *weight.shape).sum(0)
+        wide, g, w = x.to(r.dtype), grad.to(r.dtype), weight.to(r.dtype)
+        gx = g * wide
+        if w.ndim == 1:  # one weight for all: its two sums are products with a vector
+            flat = gx.view(-1, len(w))
+            sums, dw = torch.mv(flat, w).view(r.shape), torch.mv(flat.t(), r.view(-1))
         else:
-            dw = torch.mv(share.reshape(-1, weight.shape[0]).t(), r.reshape(-1))
+            sums, dw = torch.linalg.vecdot(gx, w).unsqueeze(-1), gx.mul(r).view(-1, *w.shape).sum(0)
+        dx = (g * r).mul_(w).addcmul_(wide, r.pow(3).mul_(sums).div_(-x.shape[-1]))
         return dx.to(x.dtype), dw.to(weight.dtype), None
 
 
@@ -82,5 +81,5 @@ class Gated(torch.autograd.Function):
         out = torch.empty_like(both)
         half = both.shape[1] // 2
         torch.mul(grad, act, out=out[:, half:])
-        out[:, :half] = torch.ops.aten.silu_backward(grad * up, gate)
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=out[:, :half])
         return out
