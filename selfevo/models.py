@@ -14,6 +14,8 @@ from .records import Version
 from .seeds import derive
 
 BUNDLED = {name: Path(__file__).parent / "assets" / name for name in ("tiny",)}
+LINE = 64
+"""Bytes of a cache line; PyTorch aligns what it allocates to it."""
 
 
 class Lora:
@@ -164,7 +166,7 @@ class Pretrained:
         if missing:
             raise UserError(f"model '{self.path}': the checkpoint lacks {len(missing)} tensors ({missing[0]}, ...)")
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return model.to(device)
+        return aligned(model.to(device))
 
     def _adapter(self, model: Any, source: str) -> Any:
         from peft import PeftModel
@@ -196,6 +198,15 @@ class Scripted:
     def load(self, name: str) -> LivePolicy:
         """A frozen policy with a byte codec; imports no torch."""
         return LivePolicy(name, None, None, ByteCodec(self.limit), Version(name, "000000"), frozen=True, source="scripted")
+
+
+def aligned(model: Any) -> Any:
+    """The same model with its tensors on cache lines. Weights read from a file lie where the file has them, which makes products slower
+    and lets them differ in their last bits from those of a copy: a fork would not compute what its original does."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu" and tensor.data_ptr() % LINE:
+            tensor.data = tensor.data.clone()
+    return model
 
 
 def _probe(repository: str, revision: str | None) -> str | None:

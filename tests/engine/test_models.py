@@ -141,3 +141,10 @@ def test_the_bundled_policy_needs_no_path_and_speaks():
     reply = engine.generate([GenerateRequest(policy.codec.open([Message("user", "3+4=?")]), 0, Sampling(64, temperature=0.0))])[0]
     assert reply.finish == "stop"
     assert "####" in reply.text
+
+
+def test_loaded_weights_lie_where_those_of_a_copy_do():
+    policy = Pretrained("tiny").load("solver")
+    for live in (policy, policy.fork()):
+        assert {t.data_ptr() % 64 for t in (*live.model.parameters(), *live.model.buffers())} == {0}
+    assert policy.model.lm_head.weight is policy.model.model.embed_tokens.weight
