@@ -69,7 +69,8 @@ def main() -> None:
         known[topic] = measure(topic, arguments.quick)
         show(known[topic])
         ordered = {t: known[t] for t in TOPICS if t in known}
-        body = {"environment": describe(), "quick": arguments.quick, "figures": ordered}
+        environment = {k: v for k, v in describe().items() if k != "command"}
+        body = {"environment": environment, "quick": arguments.quick, "figures": ordered}
         arguments.json.write_text(json.dumps(body, indent=1) + "\n")
     if len(chosen) > 1:
         show([f for t in chosen for f in known[t]])

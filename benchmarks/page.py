@@ -57,10 +57,11 @@ def machine(environment: dict[str, Any]) -> str:
 
 
 def render(results: dict[str, Any]) -> str:
-    """The whole page. Raises KeyError for a topic that the text names and nobody measured."""
+    """The whole page; a topic that nobody has measured yet says so."""
     text = (HERE / "performance.md").read_text()
     text = text.replace("{{machine}}", machine(results["environment"]))
-    return re.sub(r"\{\{table:(\w+)\}\}", lambda m: table(results["figures"][m[1]]), text)
+    known = results["figures"]
+    return re.sub(r"\{\{table:(\w+)\}\}", lambda m: table(known[m[1]]) if m[1] in known else "Not measured yet.", text)
 
 
 def write(results: Path) -> None:
