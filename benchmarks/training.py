@@ -39,7 +39,7 @@ class Setting:
         return f"{self.size}, {self.rows} rows, replies to {self.high}"
 
 
-FULL = (Setting("1M", 256, 96, 40), Setting("1M", 256, 384, 80), Setting("5M", 128, 96, 40), Setting("20M", 48, 96, 40))
+FULL = (Setting("1M", 256, 96, 40), Setting("5M", 128, 96, 40), Setting("20M", 48, 96, 40))
 QUICK = (Setting("1M", 32, 96, 40),)
 
 
