@@ -38,7 +38,8 @@ class Learner:
         clip_norm: the gradient is scaled down to this global 2-norm; None: never.
         epochs: passes over the samples in one update.
         mini_batch: rows per optimizer step (units stay whole); None: all of them.
-        micro_tokens: padded tokens that go through the model at once. Memory only, never the result.
+        micro_tokens: tokens that go through the model at once: with padding, or where contexts are shared the distinct ones (see
+            `learning.split.micro_batches`). Memory only, never the result.
         ema: decay of an average of the weights kept in `target.averages["ema"]`, moved after every step; None: no average.
         gradient_checkpointing: recompute activations in the backward pass.
         value_head: give the policy a critic `heads["value"]` (linear, from zero) and every sample the column `value` [T].
