@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import math
 import random
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,10 @@ from selfevo.curricula import ByLevel, Epochs, Mixture, Pool, Uniform, Window
 from selfevo.records import Row, Task, Trajectory, Turn
 from selfevo.tasks import Dataset, FromText
 
-from .figures import Figure
+from .figures import Figure, exponent, seconds
+
+processor_seconds = partial(seconds, clock=time.process_time, generation=0)
+"""Of calls that do nothing but compute: other processes' turns would drown a millisecond of the wall's."""
 
 THREADS = 1
 LIMIT = 0.005
@@ -104,7 +106,7 @@ class Subject:
     def __init__(self, make: Callable[[Dataset], Any], tasks: Dataset):
         self.curriculum, self.calls = make(tasks), 0
         self.times: dict[str, list[float]] = {"sample": [], "update": []}
-        self.first = seconds(lambda: self.curriculum.sample(SAMPLE, self.ctx()))
+        self.first = processor_seconds(lambda: self.curriculum.sample(SAMPLE, self.ctx()))
 
     def ctx(self) -> Any:
         """The context of the next call."""
@@ -116,27 +118,9 @@ class Subject:
         drawn: list[Task] = []
         while len(drawn) < UPDATE:
             ctx = self.ctx()
-            self.times["sample"].append(seconds(lambda ctx=ctx: drawn.extend(self.curriculum.sample(SAMPLE, ctx))))  # type: ignore[misc]
+            self.times["sample"].append(processor_seconds(lambda ctx=ctx: drawn.extend(self.curriculum.sample(SAMPLE, ctx))))  # type: ignore[misc]
         judged, ctx = rows(drawn, self.calls), self.ctx()
-        self.times["update"].append(seconds(lambda: self.curriculum.update(judged, ctx)))
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    """Processor seconds of one call, which does nothing but compute: other processes' turns would drown a millisecond."""
-    gc.collect(0)
-    gc.disable()
-    try:
-        began = time.process_time()
-        call()
-        return time.process_time() - began
-    finally:
-        gc.enable()
-
-
-def exponent(sizes: Sequence[int], times: Sequence[float]) -> float:
-    """b of the least-squares fit time = a n^b."""
-    x, y = [math.log(n) for n in sizes], [math.log(t) for t in times]
-    return statistics.linear_regression(x, y).slope
+        self.times["update"].append(processor_seconds(lambda: self.curriculum.update(judged, ctx)))
 
 
 def compared(name: str, sources: Mapping[int, Dataset], steps: int) -> tuple[list[Figure], float, Any]:
@@ -168,7 +152,7 @@ def state(name: str, curriculum: Any) -> Figure | None:
     if not hasattr(curriculum, "state_dict"):
         return None
     size: list[int] = []
-    took = [seconds(lambda: size.append(len(json.dumps(curriculum.state_dict())))) for _ in range(3)]
+    took = [processor_seconds(lambda: size.append(len(json.dumps(curriculum.state_dict())))) for _ in range(3)]
     middle = statistics.median(took)
     note = f"{size[0] / 1e6:.3g} MB of JSON, written whole with every commit that touched it"
     return Figure("curriculum", f"{name}: state at a commit", "", None, ours=middle, repeats=3, note=note, detail={"bytes": size[0]})
@@ -188,7 +172,7 @@ def reading(path: Path, n: int) -> tuple[Figure, Dataset]:
     """Reading the tasks once, and the memory that they take."""
     tasks = dataset(path)
     before = resident()
-    took = seconds(lambda: len(tasks.categories))
+    took = processor_seconds(lambda: len(tasks.categories))
     grew = (resident() - before) / 1e6
     note = f"{n:,} lines read, checked and sorted into cells; {grew:.0f} MB more resident"
     return Figure("curriculum", "Dataset: reading", "", None, ours=took, note=note, detail={"lines": n, "resident_mb": round(grew)}), tasks

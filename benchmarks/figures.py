@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,16 +48,21 @@ class Figure:
         return {**asdict(self), "met": self.met}
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Wall seconds of one call, with no garbage collection in between."""
-    gc.collect()
+def seconds(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter, generation: int = 2) -> float:
+    """Seconds of one call on a clock (default: the wall's), with no garbage collection in between; that of `generation` comes before."""
+    gc.collect(generation)
     gc.disable()
     try:
-        began = time.perf_counter()
+        began = clock()
         call()
-        return time.perf_counter() - began
+        return clock() - began
     finally:
         gc.enable()
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """b of the least-squares fit value = a size^b: the slope of log value over log size."""
+    return statistics.linear_regression([math.log(s) for s in sizes], [math.log(v) for v in values]).slope
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int, warmup: int = 1) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.context import Context
-from benchmarks.figures import Figure, interleaved
+from benchmarks.figures import Figure, exponent, interleaved
 from benchmarks.grpo_sides import Stopwatch
 from benchmarks.policies import policy
 from benchmarks.training import learner
@@ -22,13 +22,6 @@ from selfevo.run import execute
 
 THREADS = 1
 TOPIC = "growth"
-
-
-def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
-    """Least-squares slope of log time over log size."""
-    x, y = [math.log(s) for s in sizes], [math.log(t) for t in times]
-    mx, my = sum(x) / len(x), sum(y) / len(y)
-    return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
 
 
 def grown(what: str, calls: Mapping[int, Callable[[], Any]], repeats: int, aim: float, note: str = "", own: bool = False) -> Figure:

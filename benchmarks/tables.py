@@ -7,7 +7,6 @@ extra memory that does not grow with it. Exponents are slopes of a straight line
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, exponent
 from selfevo.tables.parquet import ROWS
 
 THREADS = 1
@@ -53,13 +52,6 @@ def _run(found: Measured, phases: Sequence[str], n: int, folder: Path) -> None:
         command = [sys.executable, "-m", "benchmarks.tables_sides", phase, str(n), str(folder)]
         done = subprocess.run(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent, check=True, text=True)
         found.setdefault(phase, {})[n] = json.loads(done.stdout)
-
-
-def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
-    """Slope of log(value) over log(size), by least squares."""
-    x, y = [math.log(n) for n in sizes], [math.log(v) for v in values]
-    mx, my = sum(x) / len(x), sum(y) / len(y)
-    return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
 
 
 def _space(found: Measured, sizes: Sequence[int], held: Sequence[int]) -> Figure:

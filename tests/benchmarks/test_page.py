@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import page
-from benchmarks.figures import Figure
-from benchmarks.growth import exponent
+from benchmarks.figures import Figure, exponent
 
 RESULTS = Path(page.HERE / "results.json")
 
