@@ -17,9 +17,10 @@ from benchmarks.figures import Figure, faster, interleaved
 from benchmarks.policies import policy
 from benchmarks.training import learner
 from benchmarks.workloads import prompt, tasks, training_rows
+from selfevo import passes
 from selfevo.decoder import rows, stream, weights
 from selfevo.engines import Native, attention, decoding, draws, scoring, slots
-from selfevo.learning import forward, models, session
+from selfevo.learning import models, session
 from selfevo.protocols import GenerateRequest, Sampling
 
 THREADS = 2
@@ -110,8 +111,8 @@ WITHOUT: dict[str, dict[str, tuple[tuple[Any, str, Any], ...]]] = {
         "uniforms for 32 tokens at once": ((draws, "AHEAD", 1),),
     },
     "update": {
-        "the stream (no padding, shared contexts, own gradients)": tuple((m, "fits", never) for m in (forward, models, session)),
-        "shared contexts": ((forward, "layout", unshared),),
+        "the stream (no padding, shared contexts, own gradients)": tuple((m, "fits", never) for m in (passes, models, session)),
+        "shared contexts": ((passes, "layout", unshared),),
         "gradients of norm, rotation and gate": (
             (stream, "Norm", Plain(plain_norm)), (stream, "Rotate", Plain(plain_rotate)), (stream, "Gated", Plain(plain_gate)),
         ),

@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..decoder.rows import layout
-from ..decoder.stream import Stream
-from ..decoder.weights import fits
-from ..policies import evaluating, logits_at
+from ..passes import device_of, predict
+from ..policies import evaluating
 from ..protocols import ScoreRequest, TokenScores
 
 LOGITS = 1 << 28
@@ -51,11 +49,14 @@ def _batches(requests: Sequence[ScoreRequest], budget: int, positions: int) -> I
 
 
 def _forward(model: Any, requests: Sequence[ScoreRequest], want: str, k: int) -> list[TokenScores]:
-    device = next(model.parameters()).device
+    device, asked = device_of(model), [r for r in requests if r.tokens]
     target = torch.tensor([i for r in requests for i in r.tokens], dtype=torch.long, device=device)
     scales = [r.temperature if r.temperature > 0 else 1.0 for r in requests for _ in r.tokens]
     scale = torch.tensor(scales, dtype=torch.float32, device=device)
-    logits = (_stream if fits(model) else _padded)(model, [r for r in requests if r.tokens], device)
+    if asked:
+        logits = predict(model, [r.context for r in asked], [r.tokens for r in asked]).logits
+    else:
+        logits = torch.zeros(0, model.get_output_embeddings().weight.shape[0], device=device)
     logp = torch.log_softmax(logits.float() / scale.unsqueeze(1), dim=-1)
     picked = logp.gather(1, target.unsqueeze(1)).squeeze(1)
     counts = [len(r.tokens) for r in requests]
@@ -67,27 +68,6 @@ def _forward(model: Any, requests: Sequence[ScoreRequest], want: str, k: int) ->
         parts["full"] = logp
     split = {name: _split(tensor, counts) for name, tensor in parts.items()}
     return [TokenScores(**{name: arrays[i] for name, arrays in split.items()}) for i in range(len(requests))]
-
-
-def _stream(model: Any, requests: Sequence[ScoreRequest], device: torch.device) -> Tensor:
-    """Logits [N, V] that predict the tokens of all requests, equal contexts computed once."""
-    stream = Stream(model)
-    if not requests:
-        return stream.logits(torch.zeros(0, model.config.hidden_size, dtype=model.dtype, device=device))
-    place = layout([r.context for r in requests], [r.tokens for r in requests], device)
-    return stream.logits(stream.hidden(place.ids, place.positions, place.attend).index_select(0, place.predicts))
-
-
-def _padded(model: Any, requests: Sequence[ScoreRequest], device: torch.device) -> Tensor:
-    """The same by the model's own modules. Right padding under a causal mask: no real position ever sees a padded one, so no
-    attention mask is needed."""
-    width = max((len(r.context) + len(r.tokens) for r in requests), default=1)
-    ids = torch.zeros(max(1, len(requests)), width, dtype=torch.long)
-    for row, r in enumerate(requests):
-        ids[row, : len(r.context) + len(r.tokens)] = torch.tensor(r.context + r.tokens)
-    rows = torch.tensor([row for row, r in enumerate(requests) for _ in r.tokens], dtype=torch.long)
-    columns = torch.tensor([len(r.context) + t - 1 for r in requests for t in range(len(r.tokens))], dtype=torch.long)
-    return logits_at(model, rows.to(device), columns.to(device), input_ids=ids.to(device), use_cache=False)
 
 
 def _tail(logp: Tensor, ids: Tensor) -> Tensor:

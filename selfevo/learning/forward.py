@@ -1,9 +1,4 @@
-"""One forward pass over samples: log-probs, entropies and values of response tokens only.
-
-Llama-shaped models run over a stream without padding in which equal contexts stand once (`decoder.rows`). For any other model rows are
-[context | response | padding]: a causal model never looks right, so padding needs no attention mask and cannot change a result.
-Either way the output layer sees only the positions that predict a response token, so no other logits are ever made.
-"""
+"""One forward pass over samples: log-probs, entropies and values of response tokens only."""
 
 from __future__ import annotations
 
@@ -14,11 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..decoder.rows import distinct, layout
-from ..decoder.stream import Stream
-from ..decoder.weights import fits
 from ..errors import UserError, nearest
-from ..policies import text_model
+from ..passes import device_of, predict
 from ..records import Sample
 
 CHUNK = 1 << 24
@@ -144,40 +136,5 @@ class Outputs:
 def run(model: Any, samples: Sequence[Sample], context: str = "train") -> Outputs:
     """The pass itself, under one of the samples' contexts, for any causal language model of transformers, adapters included."""
     contexts = [context_of(s, context) for s in samples]
-    return _stream(model, samples, contexts) if fits(model) else _padded(model, samples, contexts)
-
-
-def _stream(model: Any, samples: Sequence[Sample], contexts: Sequence[tuple[int, ...]]) -> Outputs:
-    responses = [tuple(s.response) for s in samples]
-    device = device_of(model)
-    place, stream = layout(contexts, responses, device), Stream(model)
-    hidden = stream.hidden(place.ids, place.positions, place.attend).index_select(0, place.predicts)
-    return Outputs(targets(samples, contexts, distinct(contexts, responses), device), stream.logits(hidden), hidden)
-
-
-def _padded(model: Any, samples: Sequence[Sample], contexts: Sequence[tuple[int, ...]]) -> Outputs:
-    """The output layer's input is narrowed by a hook, so whatever the model does to its logits afterwards (soft-capping, scaling) is
-    done."""
-    device, lengths = device_of(model), [len(s.response) for s in samples]
-    ids = torch.zeros(len(samples), max(len(c) + n for c, n in zip(contexts, lengths, strict=True)), dtype=torch.int64)
-    for i, (c, s) in enumerate(zip(contexts, samples, strict=True)):
-        ids[i, : len(c) + lengths[i]] = torch.tensor(c + tuple(s.response), dtype=torch.int64)
-    rows = torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(lengths)).to(device)
-    columns = torch.cat([torch.arange(len(c) - 1, len(c) - 1 + n) for c, n in zip(contexts, lengths, strict=True)]).to(device)
-    caught: list[Tensor] = []
-
-    def narrow(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        caught.append(args[0][rows, columns])
-        return (caught[0].unsqueeze(0),)
-
-    hook = text_model(model).get_output_embeddings().register_forward_pre_hook(narrow)
-    try:
-        logits = model(input_ids=ids.to(device), use_cache=False).logits
-    finally:
-        hook.remove()
-    return Outputs(targets(samples, contexts, ids.numel(), device), logits[0], caught[0])
-
-
-def device_of(model: Any) -> torch.device:
-    """Where its first parameter lives."""
-    return next(model.parameters()).device
+    found = predict(model, contexts, [tuple(s.response) for s in samples])
+    return Outputs(targets(samples, contexts, found.passed, device_of(model)), found.logits, found.hidden)

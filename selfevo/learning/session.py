@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ..decoder.weights import fits
 from ..errors import TrainingError, UserError
+from ..passes import device_of
 from ..protocols import RunCtx
 from ..records import Sample
 from .batch import TermBatch, padded
-from .forward import device_of, run
+from .forward import run
 from .meter import Meter
 from .models import Live, Whole, compute_ahead, judging, value_of
 from .needs import parse
