@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -64,28 +65,24 @@ class Slots(Cache):
             like = states[0][0]
             self.along = like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64)
             for layer, (k, v) in enumerate(states):
-                self.keys.append(self._room((layer, 0), k))
-                self.values.append(self._room((layer, 1), v))
+                self.keys.append(self._room((layer, 0), k, self.along))
+                self.values.append(self._room((layer, 1), v, False))
         elif longest > self.column:
             self._slide(self.column, longest)
         for (k, v), keys, values in zip(states, self.keys, self.values, strict=True):
             at = start
             for i, (length, count) in enumerate(contexts):
                 rows, columns = slice(at, at + count), slice(self.column - length, self.column)
-                if self.along:
-                    keys[rows, ..., columns] = k[i, :, :length].transpose(1, 2)
-                else:
-                    keys[rows, :, columns] = k[i, :, :length]
-                values[rows, :, columns] = v[i, :, :length]
+                self._cut(keys, self.along, columns)[rows] = k[i, :, :length]
+                self._cut(values, False, columns)[rows] = v[i, :, :length]
                 at += count
 
     def move(self, source: list[int], target: list[int], width: int) -> None:
         """Copy the last `width` columns of rows `source` over rows `target`."""
         columns = slice(self.column - width, self.column)
-        for store in (self.keys, self.values):
-            along = self.along and store is self.keys
+        for store, along in ((self.keys, self.along), (self.values, False)):
             for x in store:
-                used = x[..., columns] if along else x[:, :, columns]
+                used = self._cut(x, along, columns)
                 for a, b in zip(source, target, strict=True):
                     used[b].copy_(used[a])
 
@@ -124,20 +121,23 @@ class Slots(Cache):
     def _slide(self, kept: int, column: int) -> None:
         """Have the last `kept` columns end at `column`, in the same memory if they take at most half of it, else in twice as much."""
         grow = 2 * column > self.length
-        old = slice(self.column - kept, self.column)
+        old, new = slice(self.column - kept, self.column), slice(column - kept, column)
         self.length = _columns(2 * column) if grow else self.length
-        new = slice(column - kept, column)
-        for which, store in enumerate((self.keys, self.values)):
+        for store, along in ((self.keys, self.along), (self.values, False)):
             for layer, x in enumerate(store):
-                if self.along and which == 0:
-                    part = x[..., old].clone()
-                    store[layer] = x.new_zeros(*x.shape[:3], self.length) if grow else x
-                    store[layer][..., new] = part
-                else:
-                    part = x[:, :, old].clone()
-                    store[layer] = x.new_zeros(*x.shape[:2], self.length, x.shape[3]) if grow else x
-                    store[layer][:, :, new] = part
+                part = self._cut(x, along, old).clone()
+                if grow:
+                    store[layer] = x.new_zeros(self._shape(x.shape[1], x.shape[2 if along else 3], along))
+                self._cut(store[layer], along, new).copy_(part)
         self.column, self.active = column, []
+
+    @staticmethod
+    def _cut(x: Tensor, along: bool, columns: slice) -> Tensor:
+        """Some columns of keys or values, [rows, heads, columns, width] whichever way they lie in memory."""
+        return x[..., columns].transpose(2, 3) if along else x[:, :, columns]
+
+    def _shape(self, heads: int, width: int, along: bool) -> tuple[int, int, int, int]:
+        return (self.rows, heads, width, self.length) if along else (self.rows, heads, self.length, width)
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Called by a layer with its new keys and values [n, heads, T, width]; in a decode step `attention` reads the slots itself."""
@@ -154,11 +154,10 @@ class Slots(Cache):
         """Positions are always passed to the model, so nothing is inferred from this."""
         return 0
 
-    def _room(self, name: tuple[int, int], like: Tensor) -> Tensor:
+    def _room(self, name: tuple[int, int], like: Tensor, along: bool) -> Tensor:
         """Memory for one layer's keys (or values), for states shaped `like` [contexts, heads, P, width]."""
-        heads, width = like.shape[1], like.shape[3]
-        shape = (self.rows, heads, width, self.length) if self.along and name[1] == 0 else (self.rows, heads, self.length, width)
-        count = self.rows * heads * width * self.length
+        shape = self._shape(like.shape[1], like.shape[3], along)
+        count = math.prod(shape)
         if like.device.type != "cpu":
             return like.new_zeros(shape)
         flat = self._memory.get(name)
