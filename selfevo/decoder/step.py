@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
 from .functions import turned
-from .weights import Layer, Weights
+from .weights import Layer, Weights, project
 
 
 class Step:
@@ -44,7 +44,7 @@ class Step:
             h = added(h, attend(index, q, k, v, layer.window), layer.out, layer.out_bias)
             gate, up = project(self.norm(h, layer.after), layer.gate_up, layer.gate_up_bias).chunk(2, 1)
             h = added(h, silu(gate).mul_(up), layer.down, layer.down_bias)
-        return project(self.norm(h, self.last_norm), [w.head.t()], w.head_bias)
+        return project(self.norm(h, self.last_norm), [w.head], w.head_bias)
 
     def norm(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """RMSNorm (Zhang & Sennrich 2019) over the last dimension, with a weight from `_norm`; None: a weight of `_norm(1)`."""
@@ -59,30 +59,20 @@ class Step:
         return weight * weight.shape[-1] ** 0.5 if self.exact else weight
 
     def _ready(self, layer: Layer) -> Layer:
-        """Matrices transposed for `x @ w`, norms for `norm`; where a matrix is a copy anyway, the norm before it is put into it."""
+        """Norms as `norm` wants them; where a matrix is a copy anyway, the norm before it is put into it."""
         assert layer.before is not None and layer.after is not None
         before, after, qkv, gate_up = self._norm(layer.before), self._norm(layer.after), layer.qkv, layer.gate_up
         inside = self.weights.join and self.exact
         if inside:
-            qkv, gate_up = [qkv[0] * before], [gate_up[0] * after]
+            qkv, gate_up = [qkv[0] * before.unsqueeze(1)], [gate_up[0] * after.unsqueeze(1)]
         return replace(
             layer,
             before=None if inside else before,
-            qkv=[x.t() for x in qkv],
+            qkv=qkv,
             qk_norm=None if layer.qk_norm is None else self._norm(layer.qk_norm),
-            out=layer.out.t(),
             after=None if inside else after,
-            gate_up=[x.t() for x in gate_up],
-            down=layer.down.t(),
+            gate_up=gate_up,
         )
-
-
-def project(x: Tensor, weights: list[Tensor], bias: Tensor | None) -> Tensor:
-    """x @ [weights...] + bias."""
-    if len(weights) == 1:
-        return torch.mm(x, weights[0]) if bias is None else torch.addmm(bias, x, weights[0])
-    y = torch.cat([torch.mm(x, w) for w in weights], 1)
-    return y if bias is None else y.add_(bias)
 
 
 def added(h: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

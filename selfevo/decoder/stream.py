@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
 from .functions import Gated, Norm, Rotate
-from .weights import Layer, Weights
+from .weights import Layer, Weights, project
 
 Attend = Callable[[Tensor, Tensor, Tensor, "int | None"], Tensor]
 """(queries [n, heads, width], keys and values [n, kv heads, width], window) to what each token sees, [n, heads * width]."""
@@ -36,7 +35,7 @@ class Stream:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[m, V] from hidden states [m, hidden]."""
-        return linear(hidden, self.weights.head, self.weights.head_bias)
+        return project(hidden, [self.weights.head], self.weights.head_bias)
 
     def _layer(self, h: Tensor, layer: Layer, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         w = self.weights
@@ -46,14 +45,6 @@ class Stream:
         if layer.qk_norm is not None:
             x = Norm.apply(x, layer.qk_norm, w.eps)
         q, k = Rotate.apply(x, cos, sin).split([w.heads, w.kv], 1)
-        h = h + linear(attend(q, k, v.view(n, w.kv, d), layer.window), layer.out, layer.out_bias)
+        h = h + project(attend(q, k, v.view(n, w.kv, d), layer.window), [layer.out], layer.out_bias)
         both = project(Norm.apply(h, layer.after, w.eps), layer.gate_up, layer.gate_up_bias)
-        return h + linear(Gated.apply(both), layer.down, layer.down_bias)
-
-
-def project(x: Tensor, weights: list[Tensor], bias: Tensor | None) -> Tensor:
-    """x [weights...]' + bias."""
-    if len(weights) == 1:
-        return linear(x, weights[0], bias)
-    y = torch.cat([linear(x, w) for w in weights], 1)
-    return y if bias is None else y + bias
+        return h + project(Gated.apply(both), [layer.down], layer.down_bias)

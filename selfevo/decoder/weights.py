@@ -17,7 +17,7 @@ JOINED = 1 << 25
 
 @dataclass
 class Layer:
-    """Of one layer: matrices [outputs, inputs] as modules hold them, norm weights, biases (None: there are none).
+    """Of one layer: matrices [inputs, outputs], norm weights, biases (None: there are none).
 
     `qkv` and `gate_up` hold one joined matrix, or several. `qk_norm` [heads + kv heads, width] weighs the joined queries and keys.
     `window`: columns that a position sees, itself included; None: all before it.
@@ -63,7 +63,7 @@ class Weights:
         self.width, self.heads, self.kv = inner.layers[0].self_attn.head_dim, config.num_attention_heads, config.num_key_value_heads
         self.eps: float = config.rms_norm_eps
         self.embedding, self.last_norm = inner.embed_tokens, inner.norm.weight
-        self.head, self.head_bias = model.lm_head.weight, model.lm_head.bias
+        self.head, self.head_bias = model.lm_head.weight.t(), model.lm_head.bias
         self.join = sum(p.numel() for p in model.parameters()) <= JOINED
         self.layers = [self._layer(x) for x in inner.layers]
 
@@ -81,23 +81,31 @@ class Weights:
             qkv=self._joined(attn.q_proj, attn.k_proj, attn.v_proj),
             qkv_bias=_biases(attn.q_proj, attn.k_proj, attn.v_proj),
             qk_norm=self._qk_norm(attn),
-            out=attn.o_proj.weight,
+            out=attn.o_proj.weight.t(),
             out_bias=attn.o_proj.bias,
             after=layer.post_attention_layernorm.weight,
             gate_up=self._joined(mlp.gate_proj, mlp.up_proj),
             gate_up_bias=_biases(mlp.gate_proj, mlp.up_proj),
-            down=mlp.down_proj.weight,
+            down=mlp.down_proj.weight.t(),
             down_bias=mlp.down_proj.bias,
             window=window,
         )
 
     def _joined(self, *layers: nn.Linear) -> list[Tensor]:
-        return [torch.cat([x.weight for x in layers])] if self.join else [x.weight for x in layers]
+        return [torch.cat([x.weight for x in layers]).t()] if self.join else [x.weight.t() for x in layers]
 
     def _qk_norm(self, attn: Any) -> Tensor | None:
         if not hasattr(attn, "q_norm"):
             return None
         return torch.cat([attn.q_norm.weight.expand(self.heads, -1), attn.k_norm.weight.expand(self.kv, -1)])
+
+
+def project(x: Tensor, weights: list[Tensor], bias: Tensor | None) -> Tensor:
+    """x @ [weights...] + bias."""
+    if len(weights) == 1:
+        return torch.mm(x, weights[0]) if bias is None else torch.addmm(bias, x, weights[0])
+    y = torch.cat([torch.mm(x, w) for w in weights], 1)
+    return y if bias is None else y.add_(bias)
 
 
 def _biases(*layers: nn.Linear) -> Tensor | None:
