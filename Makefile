@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow bench bench-peers lint format wheel clean
+.PHONY: help setup setup-scale quickstart test test-slow test-scale bench bench-peers lint format wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -20,14 +20,27 @@ setup: .venv/.stamp ## create .venv and install selfevo with its development too
 	else $(PY) -m pip install -q -e '.[dev]'; fi
 	@touch $@
 
+setup-scale: .venv-scale/.stamp ## create .venv-scale: selfevo with vLLM, DeepSpeed, Ray and sweepers, all for the CPU
+
+# An environment of its own, since vLLM pins what it needs. Its torchvision, torchaudio and torchcodec are CUDA builds, whose import fails.
+.venv-scale/.stamp: pyproject.toml
+	@test -x .venv-scale/bin/python || $(PYTHON) -m venv .venv-scale
+	@.venv-scale/bin/python -c "import torch" 2>/dev/null || .venv-scale/bin/python -m pip install -q torch==2.13.0
+	@.venv-scale/bin/python -m pip install -q -e '.[scale]'
+	@.venv-scale/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
+
 quickstart: setup ## train the bundled tiny policy on this machine and watch pass@1 rise
 	@.venv/bin/selfevo run +experiment=quickstart
 
 test: setup ## run the tests
-	@$(PY) -m pytest -q -m "not slow" --durations=10
+	@$(PY) -m pytest -q -m "not slow and not scale" --durations=10
 
 test-slow: setup ## run the slow tests: builds, sweeps, kills and resumes
-	@$(PY) -m pytest -q -m slow --durations=10
+	@$(PY) -m pytest -q -m "slow and not scale" --durations=10
+
+test-scale: setup-scale ## run the tests of vLLM, DeepSpeed, Ray and sweeps, with the real ones on the CPU
+	@.venv-scale/bin/python -m pytest -q -m scale --durations=10
 
 bench: setup ## measure speed beside other tools and beside its limits
 	@$(PY) -m benchmarks

@@ -140,6 +140,22 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class Resting(Protocol):
+    """An engine that holds memory which the learner could use: it lets go of it while a policy trains."""
+
+    def rest(self) -> None:
+        """Give memory back until the next `load`."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A part of a run that holds processes, sockets or devices beyond it."""
+
+    def close(self) -> None:
+        """End them. Called once when the run ends, however it ends; a second call does nothing."""
+
+
+@runtime_checkable
 class Stateful(Protocol):
     """Saved by the run at the commit of the stage that touched it. `load_state_dict` refuses a state of another shape."""
 

@@ -304,6 +304,7 @@ def execute(spec: RunSpec, root: Path, resume: bool = False, observers: list[Obs
         status = "stopped" if error.exit_code == Stopped.exit_code else "failed"
         raise
     finally:
+        run.world.close()
         store.close()
         run._tell("finish", status, {**run.world.clock.read(), "total": time.perf_counter() - run.started})
     return run

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .clock import Clock
 from .errors import UserError, nearest
 from .prompts import Template, render
-from .protocols import Curriculum, Engine
+from .protocols import Closing, Curriculum, Engine, Resting
 from .records import Row, Task, Version
 from .references import TableRef
 from .roles import Role, split_ref
@@ -199,6 +199,18 @@ class World:
         engine = self.engines[name]
         engine.load(self.policy(ref))
         return engine.generate(requests) if verb == "generate" else engine.score(requests)
+
+    def rest(self) -> None:
+        """Have engines give memory back while a policy trains."""
+        for engine in self.engines.values():
+            if isinstance(engine, Resting):
+                engine.rest()
+
+    def close(self) -> None:
+        """End what engines hold beyond this process's memory."""
+        for engine in self.engines.values():
+            if isinstance(engine, Closing):
+                engine.close()
 
     def _average(self, live: LivePolicy) -> LivePolicy:
         if "ema" not in live.averages:

@@ -56,6 +56,8 @@ class Train:
         assert name is not None
         target = ctx.world.live(name) if self.policy is not None else ctx.world.memory(name, ctx.bind.get(name, "current"))
         before = target.version
+        if self.policy is not None:
+            ctx.world.rest()
         with ctx.timed("train"):
             made = self.optimizer.update(target, rows, ctx)
         touched = (f"{ctx.stage}.optimizer",)
