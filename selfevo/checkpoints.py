@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -75,7 +74,7 @@ def _retire(store: RunDir, world: World, keep: int) -> None:
         folder = store.root / "policies" / name
         for version in folder.iterdir() if name in world.policies and folder.is_dir() else ():
             if (name, version.name) not in recent and version.name not in {v for a, v in aliases.items()}:
-                shutil.rmtree(version)
+                store.drop(f"policies/{name}/{version.name}")
 
 
 def _drop_states(store: RunDir, points: Sequence[Mapping[str, Any]]) -> None:
@@ -83,7 +82,7 @@ def _drop_states(store: RunDir, points: Sequence[Mapping[str, Any]]) -> None:
     for old in points[:-1]:
         for file in old["outputs"].keys() - points[-1]["outputs"].keys():
             if file.startswith("state/"):
-                (store.root / file).unlink(missing_ok=True)
+                store.drop(file)
 
 
 def restore(store: RunDir, world: World, stages: Mapping[str, Stage]) -> int:

@@ -30,8 +30,8 @@ def table_name(path: str, stage: str) -> str:
 
 def commit_stage(
     store: RunDir, world: World, stages: Mapping[str, Stage], ctx: StageCtx, outcome: Outcome, line: Mapping[str, Any]
-) -> None:
-    """Write a stage's table, texts and small state, then its metrics and manifest lines."""
+) -> Mapping[str, Any]:
+    """Write a stage's table, texts and small state, then its metrics and manifest lines. Returns the metrics line as committed."""
     outputs: dict[str, str] = {}
     entry: dict[str, Any] = {"path": ctx.path, "stage": ctx.stage, "kind": line["kind"], "table": outcome.table}
     if outcome.table:
@@ -53,7 +53,7 @@ def commit_stage(
         "seconds": line["seconds"],
         "tokens": outcome.tokens,
     }
-    store.commit(entry, line)
+    return store.commit(entry, line) or line
 
 
 def parts(outcome: Outcome) -> Iterator[pa.Table]:

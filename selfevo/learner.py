@@ -11,9 +11,9 @@ from .protocols import Advantage, Builder, Number, RunCtx, Stateful, Term
 from .records import Row, Sample, Version
 
 if TYPE_CHECKING:
-    from .learning.ranks import Ranks
     from .learning.session import Session
     from .learning.weights import Weights
+    from .ranks import Ranks
 
 
 class Learner:
@@ -175,8 +175,6 @@ class Learner:
 
     def _step(self, session: Session, weights: Weights, indices: list[int], ctx: RunCtx, first: bool) -> None:
         """One optimizer step."""
-        import torch
-
         from .learning.schedule import factor
         from .learning.session import listed
         from .learning.weights import update_average
@@ -184,7 +182,7 @@ class Learner:
         weights.clear()
         frames = session.frames(indices)
         session.accumulate(indices, frames, weights, first)
-        norm = float(torch.nn.utils.get_total_norm(weights.gradients(), norm_type=2.0))
+        norm = weights.norm()
         if not norm < float("inf"):
             names = listed([session.samples[i].id for i in indices])
             raise TrainingError(f"{ctx.path}: the gradient is not finite on the mini-batch of samples {names}; the weights are unchanged")
@@ -192,7 +190,7 @@ class Learner:
         lr = ctx.value(self.lr) * factor(self.schedule, weights.steps, self.warmup_steps, self.total_steps)
         if not 0 <= lr < float("inf"):
             raise TrainingError(f"{ctx.path}: lr is {lr}, expected a finite number of at least 0; the weights are unchanged")
-        weights.step(lr, 1.0 if limit is None or norm <= limit else limit / norm)
+        weights.step(lr, norm, limit)
         if self.ema is not None:
             update_average(session.target.averages["ema"], weights, self.ema)
         for frame in frames:
@@ -217,7 +215,7 @@ class Learner:
     def attach(self, target: Any) -> Weights:
         """Tie optimizer, critic and average to a policy. Called by `update`; a run calls it after loading state to have
         `target.averages` and `target.heads` at once. The same policy reloaded into new tensors keeps its moments by name."""
-        from .learning.weights import Weights, fresh_average
+        from .learning.weights import fresh_average
 
         if self._weights is not None and self._bound is target.model:
             self._weights.renew()
@@ -226,7 +224,7 @@ class Learner:
             self._state = self._learned_state()
         state = self._state if self._state is None or self._state["policy"] == target.name else None
         self._give_head(target, state)
-        self._weights = Weights(target, self.betas, self.adam_eps, self.weight_decay)
+        self._weights = self._made(target)
         self._bound, self._target, self._state = target.model, target, None
         if self.ema is not None and "ema" not in target.averages:
             target.averages["ema"] = fresh_average(target)
@@ -252,9 +250,24 @@ class Learner:
         if state is not None and state["value_head"] is not None:
             target.heads["value"].load_state_dict(state["value_head"])
 
+    def _made(self, target: Any) -> Weights:
+        """The trainable tensors as the launcher says: whole on every rank, or shared by DeepSpeed."""
+        from .learning.weights import Weights
+
+        ranks = self._on_ranks()
+        if ranks.zero is None:
+            return Weights(target, self.betas, self.adam_eps, self.weight_decay)
+        from .learning.zero import ZeroWeights
+
+        return ZeroWeights(target, self.betas, self.adam_eps, self.weight_decay, ranks)
+
+    def on(self, ranks: Ranks) -> None:
+        """Train on these processes; called once, before the first `attach`. Without it: those that the environment names."""
+        self._ranks = ranks
+
     def _on_ranks(self) -> Ranks:
         if self._ranks is None:
-            from .learning.ranks import Ranks
+            from .ranks import Ranks
 
             self._ranks = Ranks()
         return self._ranks

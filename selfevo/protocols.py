@@ -122,7 +122,8 @@ class Codec(Protocol):
 class Engine(Protocol):
     """Generates and scores tokens for one policy at a time.
 
-    `capabilities` is a subset of {"generate", "score", "topk", "full", "embed"}.
+    `capabilities` is a subset of {"generate", "score", "topk", "full", "embed"}. An engine may say `shared = True`: in a run of several
+    ranks every rank then has one, which serves a share of the requests; otherwise the main rank's serves all.
     """
 
     capabilities: frozenset[str]

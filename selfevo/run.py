@@ -18,10 +18,13 @@ from .context import StageCtx
 from .errors import SelfevoError, Stopped, TrainingError
 from .forks import forked
 from .loop import Block, Until, segment
+from .ranks import Ranks
+from .records import digest
 from .references import TableRef
 from .spec.check import build, dump
-from .stages import Stage
+from .stages import Outcome, Stage
 from .store import RunDir
+from .store_ranks import ranked
 from .versions import from_line
 from .world import World
 
@@ -54,10 +57,10 @@ class Observer:
 class Run:
     """One run of one spec in one directory."""
 
-    def __init__(self, spec: RunSpec, store: RunDir, observers: list[Observer], resumed: bool):
+    def __init__(self, spec: RunSpec, store: RunDir, observers: list[Observer], resumed: bool, ranks: Ranks | None = None):
         self.spec, self.store, self.observers, self.resumed = spec, store, observers, resumed
         self.iterations = max(1, sum(b.limit for b in spec.loop.do if isinstance(b, Block) and b.loops))
-        self.world = World(spec.seed, self.iterations, spec.roles, spec.prompts, store.root)
+        self.world = World(spec.seed, self.iterations, spec.roles, spec.prompts, store.root, ranks)
         self.stages: dict[str, Stage] = {}
         self.started = time.perf_counter()
         self.stopping = threading.Event()
@@ -73,6 +76,10 @@ class Run:
         world.engines = {"": build(spec.engine), **{name: build(node) for name, node in spec.engines.items()}}
         world.sources = {name: build(node) for name, node in spec.sources.items()}
         self.stages = {name: build(node) for name, node in spec.stages.items()}
+        for stage in self.stages.values():
+            optimizer: Any = getattr(stage, "optimizer", None)
+            if hasattr(optimizer, "on"):
+                optimizer.on(world.ranks)
         suites = [s.suite for s in self.stages.values() if s.kind == "evaluate"]  # type: ignore[attr-defined]
         world.held_out = frozenset(i for suite in suites for i in suite.held_out)
         drawn = {t for node in spec.stages.values() if isinstance(t := node.get("tasks"), str)}
@@ -143,14 +150,14 @@ class Run:
         if entry is not None:
             self._replay(stage, ctx, entry)
             return
-        if self.stopping.is_set():
+        if self.world.ranks.agree(self.stopping.is_set()):
             checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
             raise Stopped(f"stopped before {ctx.where}; continue with: selfevo resume {self.store.root}")
         self._tell("stage", path, name, stage.kind, iteration, self.iterations)
         before, began = self.world.clock.read(), time.perf_counter()
         versions = self.world.lineages.current()
         try:
-            outcome = stage.run(ctx)
+            outcome = self._outcome(stage, ctx)
         except TrainingError:  # its weights are those of the version before: they go to disk, whatever `checkpoint.every` says
             checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
             raise
@@ -168,13 +175,25 @@ class Run:
             "metrics": ctx.metrics,
         }
         with self.world.clock.span("io"):
-            commit_stage(self.store, self.world, self.stages, ctx, outcome, line)
+            line = dict(commit_stage(self.store, self.world, self.stages, ctx, outcome, line))
         self._committed(line)
+        if not self.world.ranks.main:
+            for version in (v for v in outcome.versions if v.kind == "text"):  # weights were made here too
+                restore_text(self.store, self.world, version)
+                self.world.lineages.add(version, name)
         self.world.promote(outcome.promotions)
         self.world.executions.add(path, name, outcome.rows)
         self._tell("line", line)
         if outcome.versions or outcome.promotions:
             self._checkpoint()
+
+    def _outcome(self, stage: Stage, ctx: StageCtx) -> Outcome:
+        """Weights are trained by every rank. Anything else is the main rank's work: the others serve its engines, then hear of it."""
+        ranks = self.world.ranks
+        if ranks.count == 1 or (stage.kind == "train" and stage.policy is not None):  # type: ignore[attr-defined]
+            return stage.run(ctx)
+        outcome, ctx.metrics = ranks.lead(lambda: (stage.run(ctx), ctx.metrics), self.world.answer)
+        return outcome
 
     def _checkpoint(self) -> None:
         if not self._forks:  # a fork's weights may be dropped: the next checkpoint is after it
@@ -280,12 +299,17 @@ def stop_on_signals(run: Run) -> Iterator[None]:
             thread.join()
 
 
-def execute(spec: RunSpec, root: Path, resume: bool = False, observers: list[Observer] | None = None) -> Run:
-    """Start a run in a new directory, or resume the one that is there. Returns the finished run; raises what ended it early."""
+def execute(
+    spec: RunSpec, root: Path, resume: bool = False, observers: list[Observer] | None = None, ranks: Ranks | None = None
+) -> Run:
+    """Start a run in a new directory, or resume the one that is there, on these processes (default: those of the environment).
+    Returns the finished run; raises what ended it early."""
     from .environment import describe, source_diff
 
-    store = RunDir.open(root) if resume else RunDir.create(root, dump(spec), describe(), source_diff())
-    run = Run(spec, store, list(observers or ()), resume)
+    ranks = Ranks() if ranks is None else ranks
+    ranks.same(digest(dump(spec)), "the spec")
+    store = ranked(ranks, lambda kind: kind.open(root) if resume else kind.create(root, dump(spec), describe(), source_diff()))
+    run = Run(spec, store, list(observers or ()), resume, ranks)
     status = "failed"
     try:
         with stop_on_signals(run):

@@ -181,11 +181,20 @@ class RunDir:
         if name == MANIFEST and line is not None:
             self._record(dict(line))
 
-    def commit(self, entry: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) -> None:
-        """Make a stage's outputs count: its metrics line, then its manifest line."""
+    def commit(self, entry: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
+        """Make a stage's outputs count: its metrics line, then its manifest line. Returns the metrics line that was committed."""
         if metrics is not None:
             self.append(METRICS, metrics)
         self.append(MANIFEST, entry)
+        return metrics
+
+    def drop(self, name: str) -> None:
+        """Delete a file or a folder that no commit needs any more."""
+        path = self.root / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
     def _record(self, entry: dict[str, Any]) -> None:
         self._places[entry["path"], entry["stage"]] = len(self.manifest)

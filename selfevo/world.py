@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .clock import Clock
-from .errors import UserError, nearest
+from .errors import SelfevoError, UserError, nearest
 from .prompts import Template, render
 from .protocols import Closing, Curriculum, Engine, Resting
+from .ranks import Ranks
 from .records import Row, Task, Version
 from .references import TableRef
 from .roles import Role, split_ref
@@ -54,8 +55,10 @@ class Executions:
 class World:
     """Everything a stage can reach through its context. Stages never hold it across executions."""
 
-    def __init__(self, seed: int, iterations: int, roles: Mapping[str, Role], prompts: Mapping[str, Template], root: Path):
+    def __init__(self, seed: int, iterations: int, roles: Mapping[str, Role], prompts: Mapping[str, Template], root: Path,
+                 ranks: Ranks | None = None):  # fmt: skip
         self.seed, self.iterations, self.root = seed, iterations, root
+        self.ranks = Ranks() if ranks is None else ranks
         self.roles, self.prompts = dict(roles), dict(prompts)
         self.clock = Clock()
         self.lineages = Lineages()
@@ -194,7 +197,32 @@ class World:
     # engines
 
     def serve(self, target: tuple[str, str], verb: str, requests: Sequence[Any]) -> Sequence[Any]:
-        """Have an engine ("" is the run's) generate or score for the policy behind a reference."""
+        """Have an engine ("" is the run's) generate or score for the policy behind a reference. An engine that is `shared` serves on
+        every rank, each a share of the requests; any other on the main rank."""
+        if self.ranks.count == 1 or not getattr(self.engines[target[0]], "shared", False):
+            return self._serve(target, verb, requests)
+        question = (target, verb, list(requests))
+        self.ranks.ask(question)
+        return self.answer(question)
+
+    def answer(self, question: tuple[tuple[str, str], str, list[Any]]) -> list[Any]:
+        """On every rank: its share of what the main rank asks of an engine. Returns everyone's results, in the order of the requests."""
+        target, verb, requests = question
+        mine: Any
+        try:
+            share = self.ranks.block(requests)
+            mine = list(self._serve(target, verb, share)) if share else []
+        except SelfevoError as error:  # told to all, so that no rank waits for this one; the main rank raises it
+            mine = error
+        parts = self.ranks.gather(mine)
+        for part in parts:
+            if isinstance(part, SelfevoError):
+                if self.ranks.main:
+                    raise part
+                return []
+        return [result for part in parts for result in part]
+
+    def _serve(self, target: tuple[str, str], verb: str, requests: Sequence[Any]) -> Sequence[Any]:
         name, ref = target
         engine = self.engines[name]
         engine.load(self.policy(ref))

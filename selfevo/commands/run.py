@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..cli import complain
 from ..errors import SelfevoError, Stopped, StoreError, UserError
-from ..spec import RunSpec, build, check, configs, preflight
+from ..spec import RunSpec, build, check, configs, dump, preflight
 from ..spec.sources import hydra_line
 from . import arguments as args
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from ..ranks import Ranks
 
 
 class Crash(SelfevoError):
@@ -103,27 +105,28 @@ def _basic(hydra_config: Any) -> bool:
 
 
 def launch(spec: RunSpec, root: Path, resume: bool = False) -> float | None:
-    """Execute a spec in a directory with everything that watches a run; returns the last value of `spec.metric`, if it names one."""
+    """Have the spec's launcher execute it in a directory; returns the last value of `spec.metric`, if it names one."""
+    from ..launchers import Job
+
+    return build(spec.launcher).launch(Job(dump(spec), root, resume, lambda ranks: here(spec, root, resume, ranks)))
+
+
+def here(spec: RunSpec, root: Path, resume: bool, ranks: Ranks) -> float | None:
+    """Execute a spec as one of these ranks, the main one with everything that watches a run; the last value of `spec.metric`."""
     from ..run import execute
     from .observe import observers
 
-    values: list[float] = []
-
-    def whole() -> int:
-        done = execute(spec, root, resume, observers(spec))
-        if spec.metric is not None:
-            if spec.metric not in done.world.history:
-                raise UserError(f"metric: no stage logged '{spec.metric}'")
-            values.extend(done.world.history[spec.metric][-1:])
-        return 0
-
     try:
-        build(spec.launcher).launch(whole)
+        done = execute(spec, root, resume, observers(spec) if ranks.main else [], ranks)
+        if spec.metric is None:
+            return None
+        if spec.metric not in done.world.history:
+            raise UserError(f"metric: no stage logged '{spec.metric}'")
+        return done.world.history[spec.metric][-1]
     except (SelfevoError, KeyboardInterrupt):
         raise
     except Exception as error:
         raise crash(error, root) from error
-    return values[-1] if values else None
 
 
 def crash(error: Exception, root: Path) -> Crash:

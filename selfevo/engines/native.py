@@ -20,6 +20,7 @@ class Native:
 
     capabilities = frozenset({"generate", "score", "topk", "full"})
     needs_weights = True
+    shared = True
 
     def __init__(self, max_batch: int = 256, cache_tokens: int = 262144, prefill_tokens: int = 4096, score_tokens: int = 4096):
         """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from ..ranks import Ranks
+from .job import Job
 
 
 class Inline:
-    """Calls the run and returns its exit status."""
+    """One process, this one."""
 
-    def launch(self, run: Callable[[], int]) -> int:
-        """Exit status of `run()`."""
-        return run()
+    def launch(self, job: Job) -> float | None:
+        """The value a sweeper optimises."""
+        return job.here(Ranks())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .ranks import Ranks
+from ..ranks import Ranks
 
 
 class Meter:
@@ -34,7 +34,7 @@ class Meter:
         """Log every mean over all ranks, by name; those that counted nothing are left out."""
         names = sorted(self._sums)
         if ranks.count > 1:
-            names = sorted({n for part in ranks.join({ranks.accelerator.process_index: names}).values() for n in part})
+            names = sorted({n for part in ranks.join({ranks.index: names}).values() for n in part})
         zero = torch.zeros(2, dtype=torch.float64, device=self._device)
         totals = [torch.stack(self._sums[n]).sum(0) if n in self._sums else zero.clone() for n in names]
         ranks.add(totals)

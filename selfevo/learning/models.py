@@ -59,9 +59,10 @@ def compute_ahead(names: Iterable[str], samples: Sequence[Sample], indices: Sequ
 class Live:
     """One micro-batch under the present weights. Everything is computed at most once, and only when asked for."""
 
-    def __init__(self, samples: Sequence[Sample], target: Any, resolve: Resolve):
+    def __init__(self, samples: Sequence[Sample], target: Any, module: Any, resolve: Resolve):
+        """`module`: what the pass calls, `target.model` or a wrapper that shares its weights among ranks."""
         self._samples, self._target, self._resolve = samples, target, resolve
-        self.outputs = run(target.model, samples)
+        self.outputs = run(module, samples)
         self._logp, self.entropy = self.outputs.chosen()
         self._full: Tensor | None = None
         self._others: dict[str, Any] = {}

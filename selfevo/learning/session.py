@@ -13,13 +13,13 @@ from ..decoder.weights import fits
 from ..errors import TrainingError, UserError
 from ..passes import device_of
 from ..protocols import RunCtx
+from ..ranks import Ranks
 from ..records import Sample
 from .batch import TermBatch, padded
 from .forward import run
 from .meter import Meter
 from .models import Live, Whole, compute_ahead, judging, value_of
 from .needs import parse
-from .ranks import Ranks
 from .reduce import denominator, summed
 from .split import micro_batches, units_of
 
@@ -141,29 +141,31 @@ class Session:
 
     def accumulate(self, indices: Sequence[int], frames: Sequence[Frame], weights: Any, first: bool) -> None:
         """Gradients of one mini-batch, summed over its micro-batches and the ranks. Raises TrainingError for a loss not finite."""
-        parts = self.ranks.share(self._parts([i for i in indices if self.active[i]]))
-        losses = []
-        for part in parts:
-            loss = self._micro(part, frames, first)
-            losses.append(loss.detach())
-            if loss.requires_grad:
-                self.ranks.backward(loss)
-            weights.collect()
-        self._refuse_infinite(parts, losses)
+        parts = self._parts([i for i in indices if self.active[i]])
+        rounds = self.ranks.rounds(parts) if weights.lockstep else [(p, True) for p in self.ranks.share(parts)]
+        losses: list[Tensor] = []
+        for number, (part, real) in enumerate(rounds, 1):
+            with self.ranks.autocast():
+                live = Live([self.samples[i] for i in part], self.target, weights.module, self.resolve)
+            loss = live.logp().sum() * 0.0 if weights.lockstep else torch.zeros((), device=self.device)
+            if real:
+                loss = loss + self._micro(part, live, frames, first)
+                losses.append(loss.detach())
+            del live  # what its graph needs stays with the loss
+            weights.backward(loss, last=number == len(rounds))
+        self._refuse_infinite(self.ranks.share(parts), losses)
         total = torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
         self.meter.add("train/loss", total, 0.0)
         self.count("train/loss", 0.0)
-        self.ranks.add(weights.gradients())
+        weights.reduce(self.ranks)
 
     def count(self, name: str, value: float = 0.0) -> None:
         """One step more for a mean over steps. Ranks hold parts of one sum, so only one of them counts."""
-        main = float(self.ranks.accelerator.is_main_process)
+        main = float(self.ranks.main)
         self.meter.add(name, value * main, main)
 
-    def _micro(self, part: Sequence[int], frames: Sequence[Frame], first: bool) -> Tensor:
+    def _micro(self, part: Sequence[int], live: Live, frames: Sequence[Frame], first: bool) -> Tensor:
         samples = [self.samples[i] for i in part]
-        with self.ranks.autocast():
-            live = Live(samples, self.target, self.resolve)
         batch = TermBatch(samples, self.ahead, live, self.device, self.ctx.value).at(part)
         loss = torch.zeros((), device=self.device)
         for frame in frames:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..policies import copy_model, is_adapted
+from ..ranks import Ranks
 
 
 def trainable(target: Any) -> dict[str, torch.nn.Parameter]:
@@ -28,10 +29,15 @@ class Weights:
 
     Half-precision parameters get float32 masters: an update of relative size 2^-9 or less would vanish in bfloat16. Their
     gradients are summed over micro-batches in float32 too. Weight decay applies to matrices only, not to norms and biases.
+
+    `module` is what a pass with gradients calls. `lockstep`: whether every rank must make as many passes as any other.
     """
+
+    lockstep = False
 
     def __init__(self, target: Any, betas: tuple[float, float], eps: float, weight_decay: float):
         self.params = trainable(target)
+        self.module = target.model
         self.steps = 0
         half = {n: p for n, p in self.params.items() if p.dtype in (torch.bfloat16, torch.float16)}
         self.masters = {n: p.detach().float().clone().requires_grad_() for n, p in half.items()}
@@ -54,8 +60,10 @@ class Weights:
         for t in [*self.params.values(), *self.masters.values()]:
             t.grad = None
 
-    def collect(self) -> None:
-        """After a backward pass: move half-precision gradients into the masters."""
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Add the gradients of one micro-batch; `last` of the step on this rank."""
+        if loss.requires_grad:
+            loss.backward()
         for name, master in self.masters.items():
             p = self.params[name]
             if p.grad is not None:
@@ -70,10 +78,18 @@ class Weights:
                 t.grad = torch.zeros_like(t)
         return [t.grad for t in self.tensors.values() if t.grad is not None]
 
-    def step(self, lr: float, scale: float) -> None:
-        """One AdamW step at `lr` with gradients multiplied by `scale` (the clip)."""
-        if scale != 1.0:
-            torch._foreach_mul_(self.gradients(), scale)
+    def reduce(self, ranks: Ranks) -> None:
+        """Sum the gradients of all ranks."""
+        ranks.add(self.gradients())
+
+    def norm(self) -> float:
+        """The global 2-norm of the reduced gradients."""
+        return float(torch.nn.utils.get_total_norm(self.gradients(), norm_type=2.0))
+
+    def step(self, lr: float, norm: float, limit: float | None) -> None:
+        """One AdamW step at `lr`, with the gradients, whose norm is given, scaled down to a norm of `limit`."""
+        if limit is not None and norm > limit:
+            torch._foreach_mul_(self.gradients(), limit / norm)
         for group in self.adam.param_groups:
             group["lr"] = lr
         self.adam.step()

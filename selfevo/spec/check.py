@@ -242,10 +242,22 @@ def load(path: Path | str) -> RunSpec:
     file = Path(path)
     if not file.is_file():
         raise UserError(f"{file}: no such file (a run directory holds a spec.yaml)")
-    cfg = OmegaConf.load(file)
+    return _loaded(OmegaConf.load(file), str(file))
+
+
+def load_text(text: str) -> RunSpec:
+    """The spec of what `dump` wrote, checked anew."""
+    from omegaconf import OmegaConf
+
+    return _loaded(OmegaConf.create(text), "the text")
+
+
+def _loaded(cfg: Any, where: str) -> RunSpec:
+    from omegaconf import OmegaConf
+
     raw = OmegaConf.to_container(cfg, resolve=False)
     if not isinstance(raw, dict):
-        raise UserError(f"{file}: holds no spec")
+        raise UserError(f"{where}: holds no spec")
     return check({str(k): v for k, v in raw.items()})
 
 
