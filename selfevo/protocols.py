@@ -149,6 +149,14 @@ class Resting(Protocol):
 
 
 @runtime_checkable
+class Metered(Protocol):
+    """An engine whose use costs what the tokens of trajectories do not tell: calls, billed tokens, money."""
+
+    def spent(self) -> Mapping[str, float]:
+        """Named amounts since this was last asked; empty when the engine was not used. A stage logs them as "engine/<engine>/<name>"."""
+
+
+@runtime_checkable
 class Closing(Protocol):
     """A part of a run that holds processes, sockets or devices beyond it."""
 

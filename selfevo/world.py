@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .clock import Clock
 from .errors import SelfevoError, UserError, nearest
 from .prompts import Template, render
-from .protocols import Closing, Curriculum, Engine, Resting
+from .protocols import Closing, Curriculum, Engine, Metered, Resting
 from .ranks import Ranks
 from .records import Row, Task, Version
 from .references import TableRef
@@ -227,6 +227,11 @@ class World:
         engine = self.engines[name]
         engine.load(self.policy(ref))
         return engine.generate(requests) if verb == "generate" else engine.score(requests)
+
+    def spent(self) -> dict[str, float]:
+        """What engines say they spent since this was last asked: {"engine/judge/calls": 12}; the run's own engine's is "engine/calls"."""
+        metered = {name: engine.spent() for name, engine in self.engines.items() if isinstance(engine, Metered)}
+        return {"/".join(filter(None, ("engine", name, key))): value for name, spent in metered.items() for key, value in spent.items()}
 
     def rest(self) -> None:
         """Have engines give memory back while a policy trains."""

@@ -174,6 +174,8 @@ def run_episodes(
 
     with ctx.timed("generate"):
         results = batcher.run([episode(i, job) for i, job in enumerate(jobs)], lambda n: ctx.progress(n, len(jobs), "episodes"))
+    for name, value in ctx.world.spent().items():
+        ctx.log(name, value)
     return [t for result in results for t in result]
 
 
