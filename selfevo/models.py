@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .codec import PLAIN, ByteCodec, ChatCodec
+from .endpoint_model import Endpoint as Endpoint
 from .errors import UserError, nearest
 from .policies import LivePolicy, quiet
 from .records import Version

@@ -1,7 +1,7 @@
 """Whether the policies, engines and optimizers of a sound spec go together: who has weights, who needs them, who tells log-probs.
 
 Components say so in class attributes, all optional: a model's `weights` (default True), an engine's or optimizer's `needs_weights`
-(default False), an engine's `logprobs` (default True).
+(default False), an engine's `logprobs` (default True), an engine's `needs_messages` and a model's `keeps_messages` (default False).
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ def disagreements(spec: RunSpec) -> Iterator[Problem]:
             said = f"policy '{policy}' ({_target(spec.policies[policy])}) has no weights"
             needed = f"engine {_target(_engine(spec, role.engine))} needs them"
             yield Problem(f"roles.{name}", f"{said}, and {needed}; use engine=scripted, or a model with weights (model=tiny)")
+        if getattr(engine, "needs_messages", False) and not getattr(models[policy], "keeps_messages", False):
+            said = f"policy '{policy}' ({_target(spec.policies[policy])}) keeps no messages"
+            yield Problem(f"roles.{name}", f"{said}, and engine {_target(_engine(spec, role.engine))} asks with them; use model=endpoint")
         if getattr(engine, "logprobs", True) is False:
             mute.add(policy)
     for name, node in spec.stages.items():

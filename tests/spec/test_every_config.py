@@ -20,6 +20,8 @@ UNTRAINED = ["stages.train=null", "loop.main.do=[rollout,score,evaluate]"]
 
 WITH = {
     "curriculum=epochs": ["task=gsm8k"],
+    "engine=openai": ["model=endpoint", "engine.model=gpt-5-mini", *UNTRAINED],
+    "model=endpoint": ["engine=openai", "engine.model=gpt-5-mini", *UNTRAINED],
     "engine=scripted": ["model=scripted", "engine.replies=[yes]", *UNTRAINED],
     "model=scripted": ["engine=scripted", "engine.replies=[yes]", *UNTRAINED],
     "optimizer=base": ["+optimizer.objective={nll: {_target_: selfevo.objectives.NLL}}"],
