@@ -112,7 +112,7 @@ class Learner:
     def update(self, target: Any, rows: Sequence[Row], ctx: RunCtx) -> Version | None:
         """Train `target` (a `policies.LivePolicy`) in place on scored rows; its new version, or None when nothing was learned."""
         from .learning.modes import seeded, training
-        from .learning.session import Session
+        from .learning.session import Session, fingerprint
 
         if target.frozen:
             raise UserError(f"{ctx.path}: policy '{target.name}' is frozen and cannot be trained")
@@ -124,6 +124,8 @@ class Learner:
         try:
             with seeded(ctx.seed("torch"), session.device):
                 self._build(session, rows, ctx)
+                if ranks.count > 1:
+                    ranks.same(fingerprint(session.samples), "the samples to train on")
                 if not any(session.active):
                     return None
                 plan = self._plan(session, ctx)

@@ -96,6 +96,8 @@ class Ranks:
 
     def same(self, value: object, what: str) -> None:
         """Raises UserError when ranks do not hold one value: they would train different models under one name."""
+        if self.count == 1:
+            return
         values = self.gather(value)
         for rank, other in enumerate(values):
             if other != values[0]:

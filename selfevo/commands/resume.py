@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError, nearest
-from ..spec import load
+from ..spec import RunSpec, check, load, read
 from ..store import RunDir
 from .run import launch
 
 
 def main(arguments: Sequence[str]) -> int:
     """Resume the run in a directory; one that is finished is left as it is. Raises UserError when there is none."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        raise UserError("usage: selfevo resume DIR (the spec is the one in DIR; to change it, start a new run)")
+    if not arguments or arguments[0].startswith("-") or not all(map(_of_launcher, arguments[1:])):
+        raise UserError(
+            "usage: selfevo resume DIR [launcher=NAME] [launcher.KEY=VALUE] (the spec is the one in DIR; to change more of it than where"
+            " it runs, start a new run)"
+        )
     root = Path(arguments[0])
     if not (root / "spec.yaml").is_file():
         near = [str(p) for p in root.parent.iterdir() if (p / "spec.yaml").is_file()] if root.parent.is_dir() else []
@@ -22,8 +25,28 @@ def main(arguments: Sequence[str]) -> int:
     if finished(root):
         print(f"{root}: this run is finished, there is nothing to resume (its report: {root / 'report.html'})")
         return 0
-    launch(load(root / "spec.yaml"), root, resume=True)
+    launch(elsewhere(load(root / "spec.yaml"), arguments[1:]), root, resume=True)
     return 0
+
+
+def _of_launcher(argument: str) -> bool:
+    key, equals, _ = argument.partition("=")
+    return bool(equals) and (key == "launcher" or key.startswith("launcher."))
+
+
+def elsewhere(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
+    """The spec under another launcher, or with other settings of its own: where a run goes on is no part of what it computes."""
+    if not overrides:
+        return spec
+    import yaml
+
+    launcher = dict(spec.launcher)
+    for key, value in (o.split("=", 1) for o in overrides):
+        if key == "launcher":
+            launcher = dict(read([f"launcher={value}"]).launcher)
+        else:
+            launcher[key.removeprefix("launcher.")] = yaml.safe_load(value)
+    return check({**spec.raw, "launcher": launcher})
 
 
 def finished(root: Path) -> bool:

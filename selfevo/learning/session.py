@@ -14,7 +14,7 @@ from ..errors import TrainingError, UserError
 from ..passes import device_of
 from ..protocols import RunCtx
 from ..ranks import Ranks
-from ..records import Sample
+from ..records import Sample, digest
 from .batch import TermBatch, padded
 from .forward import run
 from .meter import Meter
@@ -200,6 +200,11 @@ class Session:
         bad = self.ranks.join(bad)
         if bad:
             raise TrainingError(f"{self.ctx.path}: the loss is not finite on samples {listed(bad.values())}; the weights are unchanged")
+
+
+def fingerprint(samples: Sequence[Sample]) -> str:
+    """A digest of what is trained on: equal on ranks that hold the same samples."""
+    return digest([[s.id, list(s.response), {k: len(v) for k, v in s.contexts.items()}, repr(sorted(s.columns.items()))] for s in samples])
 
 
 def listed(ids: Any, limit: int = 4) -> str:

@@ -24,6 +24,14 @@ def trainable(target: Any) -> dict[str, torch.nn.Parameter]:
     return found
 
 
+def groups_of(tensors: Mapping[str, Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """AdamW's groups: weight decay applies to matrices only."""
+    matrices = [t for t in tensors.values() if t.ndim >= 2]
+    others = [t for t in tensors.values() if t.ndim < 2]
+    groups: list[dict[str, Any]] = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return [g for g in groups if g["params"]]
+
+
 class Weights:
     """AdamW (Loshchilov & Hutter 2019) over the trainable tensors.
 
@@ -42,10 +50,7 @@ class Weights:
         half = {n: p for n, p in self.params.items() if p.dtype in (torch.bfloat16, torch.float16)}
         self.masters = {n: p.detach().float().clone().requires_grad_() for n, p in half.items()}
         self.tensors: dict[str, Tensor] = {n: self.masters.get(n, p) for n, p in self.params.items()}
-        matrices = [t for t in self.tensors.values() if t.ndim >= 2]
-        others = [t for t in self.tensors.values() if t.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, eps=eps)
+        self.adam = torch.optim.AdamW(groups_of(self.tensors, weight_decay), lr=0.0, betas=betas, eps=eps)
 
     def renew(self) -> None:
         """Masters follow parameters that were changed from outside (another version was loaded into them)."""
