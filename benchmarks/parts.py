@@ -19,7 +19,7 @@ from benchmarks.training import learner
 from benchmarks.workloads import prompt, tasks, training_rows
 from selfevo import passes
 from selfevo.decoder import rows, stream, weights
-from selfevo.engines import Native, attention, decoding, draws, scoring, slots
+from selfevo.engines import Native, attention, decoding, scoring, slots
 from selfevo.learning import models, session
 from selfevo.protocols import GenerateRequest, Sampling
 
@@ -43,15 +43,6 @@ def swapped(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 def never(model: Any) -> bool:
     """No model is computed from its weights alone."""
     return False
-
-
-class Forgetful(slots.Slots):
-    """Slots whose memory is new in every call."""
-
-    def begin(self, rows: int, length: int) -> None:
-        """Drop what there is first."""
-        self._memory.clear()
-        super().begin(rows, length)
 
 
 class Upright(slots.Slots):
@@ -106,9 +97,7 @@ WITHOUT: dict[str, dict[str, tuple[tuple[Any, str, Any], ...]]] = {
     "generate": {
         "decode steps from the weights": ((decoding, "fits", never),),
         "matrices joined": ((weights, "JOINED", 0),),
-        "keys along the row": ((slots, "Slots", Upright),),
-        "cache memory kept between calls": ((slots, "Slots", Forgetful),),
-        "uniforms for 32 tokens at once": ((draws, "AHEAD", 1),),
+        "keys along the row": ((decoding, "Slots", Upright),),
     },
     "update": {
         "the stream (no padding, shared contexts, own gradients)": tuple((m, "fits", never) for m in (passes, models, session)),
@@ -163,7 +152,7 @@ def under(changes: tuple[tuple[Any, str, Any], ...], call: Callable[[], Any]) ->
 def figures(quick: bool) -> list[Figure]:
     """Seconds without over seconds with."""
     assert attention and scoring  # imported, so that what they registered is there
-    n, repeats = (32, 1) if quick else (256, 5)
+    n, repeats = (32, 1) if quick else (256, 12)
     out = []
     for what, parts in WITHOUT.items():
         calls: dict[str, Callable[[], Any]] = {"with": fresh(policy("1M"), n) if what == "generate" else updating(policy("1M"), n)}

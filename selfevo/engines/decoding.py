@@ -24,7 +24,7 @@ ROOM = 512
 
 
 def decode(
-    policy: Any, requests: Sequence[GenerateRequest], slots: Slots, max_batch: int, cache_tokens: int, prefill_tokens: int
+    policy: Any, requests: Sequence[GenerateRequest], max_batch: int, cache_tokens: int, prefill_tokens: int
 ) -> list[Completion]:
     """Completions in the order of `requests`, whose contexts all fit."""
     model = policy.model
@@ -34,6 +34,7 @@ def decode(
     limit = policy.codec.limit
     longest = max(min(len(r.context) + r.sampling.max_tokens, limit) for r in requests)
     rows = max(1, min(max_batch, cache_tokens // longest, len(requests)))
+    slots = Slots()
     with evaluating(model), torch.no_grad():
         batch = Batch(policy, [requests[i] for i in order], slots, rows, prefill_tokens)
         with attending(model, slots):

@@ -11,9 +11,6 @@ from torch import Tensor
 from ..protocols import GenerateRequest
 from .sampling import distribution, draw, truncate, uniforms
 
-AHEAD = 32
-"""Uniforms of a row are computed for this many tokens at once."""
-
 
 class Draws:
     """Sampling settings of the requests, and the rows that are running. `follow` after each change of the rows."""
@@ -34,13 +31,11 @@ class Draws:
             "top_p": column([x.top_p for x in s], torch.float32),
             "top_k": column([x.top_k for x in s], torch.long),
         }
-        self.steps = torch.arange(AHEAD, device=device)
 
     def follow(self, who: Tensor, step: Tensor) -> None:
         """From now on the rows are those of requests `who` [n], `step` [n] tokens long."""
         self.rows = {name: column[who] for name, column in self.table.items()}
         self.place = self.rows["start"] + step
-        self.at = AHEAD
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [n] and their log-probs [n] float32 at each row's temperature, from logits [n, V]; the rows are then a token longer."""
@@ -48,18 +43,10 @@ class Draws:
         logp = distribution(logits, t["temperature"]) if self.scales else torch.log_softmax(logits.float(), dim=-1)
         if self.samples:
             p = truncate(logp, t["top_p"], t["top_k"]) if self.truncates else logp.exp()
-            tokens = draw(p, self._uniforms())
+            tokens = draw(p, uniforms(t["seed"], self.place))
             if self.greedy:
                 tokens = torch.where(t["temperature"] > 0, tokens, logp.argmax(dim=-1))
         else:
             tokens = logp.argmax(dim=-1)
+        self.place = self.place + 1
         return tokens, logp.gather(1, tokens.unsqueeze(1)).squeeze(1)
-
-    def _uniforms(self) -> Tensor:
-        if self.at == AHEAD:
-            seeds = self.rows["seed"].unsqueeze(1).expand(-1, AHEAD)
-            self.ahead = uniforms(seeds, self.place.unsqueeze(1) + self.steps).t().contiguous()
-            self.place = self.place + AHEAD
-            self.at = 0
-        self.at += 1
-        return self.ahead[self.at - 1]

@@ -34,7 +34,6 @@ class Native:
             if getattr(self, name) < 1:
                 raise UserError(f"engine.{name} must be at least 1, got {getattr(self, name)}")
         self.policy: Any = None
-        self._slots: Any = None
 
     def load(self, policy: Any) -> None:
         """Use this policy's weights from now on. Only the reference is kept: later updates are seen at once."""
@@ -55,13 +54,8 @@ class Native:
         if not requests:
             return []
         from .decoding import decode
-        from .slots import Slots
 
-        # An error leaves none of its states behind: the next call starts with fresh slots.
-        slots, self._slots = self._slots or Slots(), None
-        replies = decode(policy, requests, slots, self.max_batch, self.cache_tokens, self.prefill_tokens)
-        self._slots = slots
-        return replies
+        return decode(policy, requests, self.max_batch, self.cache_tokens, self.prefill_tokens)
 
     def score(
         self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0

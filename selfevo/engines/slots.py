@@ -25,8 +25,7 @@ class Slots(Cache):
 
     Equal lengths are not needed: a decode step writes every active row into one column and hides what lies before a row's start. Active
     rows are 0..n-1. While a prefill is under way the states only pass through and are captured, for `place` to copy to rows.
-    Memory on a CPU is kept from call to call, since fresh pages cost more than the products: what an earlier call left there is finite
-    and hidden. Shapes and alignment depend on the call alone, so that a call's results do too, bit for bit.
+    Shapes and alignment depend on the call alone, so that a call's results do too, bit for bit.
     """
 
     def __init__(self) -> None:
@@ -38,7 +37,6 @@ class Slots(Cache):
         self.active: list[tuple[Tensor, Tensor]] = []
         self.captured: list[tuple[Tensor, Tensor]] | None = None
         self.layer = 0
-        self._memory: dict[tuple[int, int], Tensor] = {}
         self._hidden: dict[tuple[int | None, bool], Tensor] = {}
 
     def begin(self, rows: int, length: int) -> None:
@@ -64,9 +62,9 @@ class Slots(Cache):
             self.column, self.length = longest, max(self.length, _columns(longest))
             like = states[0][0]
             self.along = like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64)
-            for layer, (k, v) in enumerate(states):
-                self.keys.append(self._room((layer, 0), k, self.along))
-                self.values.append(self._room((layer, 1), v, False))
+            for k, v in states:
+                self.keys.append(self._room(k, self.along))
+                self.values.append(self._room(v, False))
         elif longest > self.column:
             self._slide(self.column, longest)
         for (k, v), keys, values in zip(states, self.keys, self.values, strict=True):
@@ -154,16 +152,10 @@ class Slots(Cache):
         """Positions are always passed to the model, so nothing is inferred from this."""
         return 0
 
-    def _room(self, name: tuple[int, int], like: Tensor, along: bool) -> Tensor:
+    def _room(self, like: Tensor, along: bool) -> Tensor:
         """Memory for one layer's keys (or values), for states shaped `like` [contexts, heads, P, width]."""
         shape = self._shape(like.shape[1], like.shape[3], along)
-        count = math.prod(shape)
-        if like.device.type != "cpu":
-            return like.new_zeros(shape)
-        flat = self._memory.get(name)
-        if flat is None or flat.dtype != like.dtype or flat.numel() < count:
-            flat = self._memory[name] = _zeros(count, like.dtype)
-        return flat[:count].view(shape)
+        return _zeros(math.prod(shape), like.dtype).view(shape) if like.device.type == "cpu" else like.new_zeros(shape)
 
 
 def _columns(length: int) -> int:
