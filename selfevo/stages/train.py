@@ -63,8 +63,9 @@ class Train:
         touched = (f"{ctx.stage}.optimizer",)
         fitted = tuple(getattr(self.optimizer, "fitted", ()))
         table: Literal["samples", ""] = "samples" if fitted else ""
+        tokens = int(getattr(self.optimizer, "sampled", 0))  # of an optimizer that samples by itself
         if made is None:
-            return Outcome(touched=touched)
+            return Outcome(touched=touched, tokens=tokens)
         known = ctx.world.lineages.versions[name]
         versions: tuple[Version, ...] = ()
         if self.memory is not None and made.id in known:  # an existing version: a gate adopted a candidate that an earlier stage made
@@ -81,4 +82,4 @@ class Train:
             versions = (version,)
             ctx.world.made(version, ctx.stage, target)
         promotions = {name: dict.fromkeys(self.promote, version.id)} if self.promote else {}
-        return Outcome(table, samples=fitted, versions=versions, promotions=promotions, touched=touched)
+        return Outcome(table, samples=fitted, versions=versions, promotions=promotions, touched=touched, tokens=tokens)
