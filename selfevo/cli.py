@@ -19,6 +19,7 @@ COMMANDS = {
     "validate": "check a spec without starting anything: the same arguments as run",
     "list": "list experiments, or the choices of a config group: selfevo list [word]",
     "report": "write a run's report again: selfevo report outputs/quickstart/<time>",
+    "compare": "compare runs, or those of a sweep: selfevo compare multirun/<time>",
 }
 """Every command, with what `--help` says of it; each lives in `selfevo.commands.<name>`."""
 

@@ -6,12 +6,13 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..cli import complain
-from ..errors import SelfevoError, Stopped, StoreError, UserError
+from ..errors import SelfevoError, StoreError, UserError
 from ..spec import RunSpec, build, check, configs, dump, preflight
 from ..spec.sources import hydra_line
 from . import arguments as args
@@ -35,7 +36,15 @@ def main(arguments: Sequence[str]) -> int:
         return complete(arguments)
     base = options.config_name or "config"
     overrides, _ = preflight(options.overrides, args.folders(options), base, args.sweeps(options))
-    return through_hydra([*args.flags_only(arguments, options.overrides), *overrides])
+    if not args.sweeps(options):
+        return through_hydra([*args.flags_only(arguments, options.overrides), *overrides])
+    from ..sweeps.announce import Announce
+
+    Announce.jobs = None
+    try:
+        return through_hydra([*args.flags_only(arguments, options.overrides), *overrides, Announce.OVERRIDE])
+    finally:
+        Announce.jobs = None
 
 
 def through_hydra(arguments: Sequence[str]) -> int:
@@ -49,8 +58,11 @@ def through_hydra(arguments: Sequence[str]) -> int:
     before = sys.argv
     sys.argv = ["selfevo", *arguments]
     try:
-        hydra.main(config_path=str(configs()), config_name="config", version_base="1.3")(job)()
+        with last_words():
+            hydra.main(config_path=str(configs()), config_name="config", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__cause__, SelfevoError):  # a launcher or sweeper of ours refuses its settings
+            raise error.__cause__ from None
         raise UserError(hydra_line(error)) from error
     except ValueError as error:  # Hydra's word for flags that exclude each other
         raise UserError(str(error)) from error
@@ -65,6 +77,28 @@ def through_hydra(arguments: Sequence[str]) -> int:
     return 0
 
 
+@contextmanager
+def last_words() -> Iterator[None]:
+    """After a sweep, however it ends: raises SweepError that names every run that did not end well; for a single run, nothing."""
+    from ..sweeps.announce import Announce
+    from ..sweeps.closing import closing
+
+    interrupted = False
+    try:
+        yield
+    except KeyboardInterrupt:
+        if Announce.jobs is None:
+            raise
+        interrupted = True
+    except SelfevoError as error:
+        if Announce.jobs is None or not (last := closing(Announce.jobs, False)):
+            raise
+        complain(error)
+        raise last from error
+    if Announce.jobs is not None and (last := closing(Announce.jobs, interrupted)):
+        raise last
+
+
 def unmade(error: OSError) -> SelfevoError:
     """What to say of a run directory that cannot be made."""
     line = f"{error.filename}: the run directory cannot be made ({error.strerror}); choose another with hydra.run.dir=DIR"
@@ -72,7 +106,7 @@ def unmade(error: OSError) -> SelfevoError:
 
 
 _failures: list[SelfevoError] = []
-"""Errors of jobs that ran in this process, kept until Hydra is done: it would print more about them than their line."""
+"""The error of the run, kept until Hydra is done: it would print more about it than its line."""
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -81,14 +115,15 @@ def job(cfg: DictConfig) -> float | None:
     from hydra.types import RunMode
 
     hydra_config = HydraConfig.get()
+    root = shortest(Path(hydra_config.runtime.output_dir))
+    if hydra_config.mode == RunMode.MULTIRUN:
+        from ..sweeps.here import run_here
+
+        return run_here(cfg, hydra_config, root)
     try:
-        return launch(check(cfg), shortest(Path(hydra_config.runtime.output_dir)))
+        return launch(check(cfg), root)
     except SelfevoError as error:
-        complain(error)  # now, since a sweep goes on with its other jobs
-        if isinstance(error, Stopped) and hydra_config.mode == RunMode.MULTIRUN:
-            raise KeyboardInterrupt from error  # Ctrl-C is meant for the whole sweep, not for this job
-        if hydra_config.mode == RunMode.MULTIRUN and not _basic(hydra_config):
-            raise  # another process or an optimiser has to hear of it
+        complain(error)
         _failures.append(error)
         return None
 
@@ -99,15 +134,12 @@ def shortest(root: Path) -> Path:
     return root.relative_to(here) if root.is_relative_to(here) and root != here else root
 
 
-def _basic(hydra_config: Any) -> bool:
-    """Whether Hydra's own launcher and sweeper run the jobs, one after the other in this process."""
-    return all(str(hydra_config[part]._target_).startswith("hydra._internal.core_plugins.basic_") for part in ("launcher", "sweeper"))
-
-
 def launch(spec: RunSpec, root: Path, resume: bool = False) -> float | None:
     """Have the spec's launcher execute it in a directory; returns the last value of `spec.metric`, if it names one."""
     from ..launchers import Job
+    from ..planning.preflight import refuse_what_cannot_fit
 
+    refuse_what_cannot_fit(spec)
     return build(spec.launcher).launch(Job(dump(spec), root, resume, lambda ranks: here(spec, root, resume, ranks)))
 
 

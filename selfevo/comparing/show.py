@@ -1,0 +1,121 @@
+"""A comparison written out: for a terminal, as Markdown, as CSV (a line per run), as JSON (everything)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .comparison import Comparison
+from .tables import Table, tables, widths
+
+GAP = "  "
+CELL = 34
+"""Longest text of a cell; a longer one loses its middle."""
+
+
+def terminal(comparison: Comparison, width: int = 80) -> str:
+    """Tables in at most `width` columns. One that is wider goes on below, the runs' names repeated."""
+    return "\n\n".join(_terminal(table, width) for table in tables(comparison)) + "\n"
+
+
+def markdown(comparison: Comparison) -> str:
+    """The same tables for GitHub."""
+    return "\n\n".join(map(_markdown, tables(comparison))) + "\n"
+
+
+def as_csv(comparison: Comparison) -> str:
+    """One line per run: label, directory, status, error, every setting that differs, final metrics with intervals, cost."""
+    c = comparison
+    rows: list[dict[str, Any]] = []
+    for i, found in enumerate(c.runs):
+        row: dict[str, Any] = {"run": found.label, "directory": str(found.root), "status": found.status, "error": found.error}
+        row |= {name: column[i] for name, column in c.settings.items()}
+        for suite, evaluation in c.evaluations[i].items():
+            for name, e in evaluation.estimates().items():
+                row |= {f"{suite}/{name}": e.value, f"{suite}/{name}/low": e.low, f"{suite}/{name}/high": e.high}
+        cost = c.costs[i]
+        rows.append(row | (asdict(cost) if cost is not None else {}))
+    out = io.StringIO()
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def as_json(comparison: Comparison) -> str:
+    """Everything, every differing key of the specs included."""
+    c = comparison
+    runs = []
+    for i, found in enumerate(c.runs):
+        results = {}
+        for suite, evaluation in c.evaluations[i].items():
+            estimates = {name: asdict(e) for name, e in evaluation.estimates().items()}
+            where = {"path": evaluation.path, "stage": evaluation.stage}
+            results[suite] = {**where, "estimates": estimates, "metrics": dict(evaluation.metrics)}
+        cost = c.costs[i]
+        runs.append({
+            "run": found.label, "directory": str(found.root), "status": found.status, "error": found.error,
+            "overrides": list(found.overrides), "settings": {name: column[i] for name, column in c.settings.items()},
+            "results": results, "cost": None if cost is None else asdict(cost),
+        })  # fmt: skip
+    whole = {
+        "runs": runs, "spec_differences": c.spec,
+        "speed": [{**asdict(speed), "at": dict(zip((f.label for f in c.runs), asdict(speed)["at"], strict=True))} for speed in c.speeds],
+        "paired": [
+            {"suite": a.suite, "baseline": c.runs[a.baseline].label,
+             "differences": {f.label: asdict(d) for f, d in zip(c.runs, a.by_run, strict=True) if d is not None}}
+            for a in c.against
+        ],
+    }  # fmt: skip
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def _terminal(table: Table, width: int) -> str:
+    rows = [[_short(cell) for cell in row] for row in table.rows]
+    lines = [table.title]
+    for block in _blocks(table, rows, width):
+        if len(lines) > 1:
+            lines.append("")
+        sizes = [max(len(table.columns[i]), *(len(row[i]) for row in rows)) for i in block]
+        lines.append(_line([table.columns[i] for i in block], sizes, [table.left[i] for i in block]))
+        lines += [_line([row[i] for i in block], sizes, [table.left[i] for i in block]) for row in rows]
+    for note in table.notes:
+        lines += textwrap.wrap(note, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def _blocks(table: Table, rows: Sequence[Sequence[str]], width: int) -> Iterator[list[int]]:
+    """Columns that fit side by side, the first one in every block."""
+    sizes = widths(table, rows)
+    block, used = [0], sizes[0]
+    for i in range(1, len(sizes)):
+        if used + len(GAP) + sizes[i] > width and len(block) > 1:
+            yield block
+            block, used = [0], sizes[0]
+        block.append(i)
+        used += len(GAP) + sizes[i]
+    yield block
+
+
+def _line(cells: Sequence[str], sizes: Sequence[int], left: Sequence[bool]) -> str:
+    padded = (cell.ljust(size) if start else cell.rjust(size) for cell, size, start in zip(cells, sizes, left, strict=True))
+    return GAP.join(padded).rstrip()
+
+
+def _short(text: str) -> str:
+    half = (CELL - 3) // 2
+    return text if len(text) <= CELL else f"{text[:half]}...{text[-half:]}"
+
+
+def _markdown(table: Table) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = "|" + "|".join(" --- |"[:-2] + (" " if left else ": ") for left in table.left) + "|"
+    return "\n".join([f"### {table.title}", "", line(table.columns), rule, *map(line, table.rows), *(f"\n{note}" for note in table.notes)])

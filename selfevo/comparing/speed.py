@@ -1,0 +1,94 @@
+"""How fast runs learned: the held-out metric at equal cost, cost being generated tokens or seconds of everything but evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..report.read import Line, RunData
+from ..report.summary import times, tokens
+
+
+@dataclass(frozen=True)
+class Point:
+    """An evaluation: its pass@1, and what the run had spent by then, evaluations themselves left out."""
+
+    tokens: float
+    seconds: float
+    value: float
+
+
+@dataclass(frozen=True)
+class AtCost:
+    """A run at a budget: `value` is its last pass@1 measured by then (None: it never spent as much), `mean` the mean of its curve up to
+    there, each value holding until the next one."""
+
+    value: float | None
+    mean: float | None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run took in all, evaluations included: seconds by kind of work, tokens sampled, fitted and thrown away, updates made."""
+
+    seconds: float
+    generate: float
+    score: float
+    train: float
+    generated: float
+    trained: float
+    discarded: float
+    updates: int
+
+    @property
+    def rate(self) -> float | None:
+        """Generated tokens per second of generation."""
+        return self.generated / self.generate if self.generate > 0 and self.generated else None
+
+
+def curve(run: RunData, suite: str) -> list[Point]:
+    """The evaluations of a suite in order of commit."""
+    out, spent, seconds = [], 0.0, 0.0
+    for line in run.lines:
+        value = line.metrics.get(f"eval/{suite}/pass@1") if line.kind == "evaluate" else None
+        if value is not None:
+            out.append(Point(spent, seconds, value))
+        elif line.kind != "evaluate":
+            spent += _generated(line)
+            seconds += line.seconds
+    return out
+
+
+def budget(curves: Sequence[Sequence[Point]], axis: str) -> float:
+    """The most that every curve with more than one point reaches; 0 when there is none."""
+    return min((getattr(c[-1], axis) for c in curves if len(c) > 1), default=0.0)
+
+
+def at_cost(points: Sequence[Point], limit: float, axis: str) -> AtCost:
+    """A curve at a budget, by "tokens" or "seconds"."""
+    costs = [float(getattr(p, axis)) for p in points]
+    if not points or limit <= 0 or costs[-1] < limit:
+        return AtCost(None, None)
+    value, area, since = points[0].value, 0.0, 0.0
+    for point, cost in zip(points, costs, strict=True):
+        if cost > limit:
+            break
+        area += value * (cost - since)
+        value, since = point.value, cost
+    return AtCost(value, (area + value * (limit - since)) / limit)
+
+
+def spent(run: RunData) -> Spent:
+    """The cost of a run so far."""
+    total, _ = times(run.lines)
+    sums = next(iter(tokens(run.lines)[-1:]), None)
+    kinds = total.by_kind
+    return Spent(
+        seconds=total.seconds, generate=kinds["generate"], score=kinds["score"], train=kinds["train"],
+        generated=sums.generated if sums else 0.0, trained=sums.trained if sums else 0.0, discarded=sums.discarded if sums else 0.0,
+        updates=run.lines[-1].updates if run.lines else 0,
+    )  # fmt: skip
+
+
+def _generated(line: Line) -> float:
+    return sum(value for name, value in line.metrics.items() if name.endswith(("/generated_tokens", "/discarded_tokens")))
