@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ def through_hydra(arguments: Sequence[str]) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, SelfevoError):  # a launcher or sweeper of ours refuses its settings
             raise error.__cause__ from None
-        raise UserError(hydra_line(error)) from error
+        raise UserError(said_by_hydra(error)) from error
     except ValueError as error:  # Hydra's word for flags that exclude each other
         raise UserError(str(error)) from error
     except OSError as error:  # Hydra makes the directory; whatever a job meets comes out of `launch` as our own error
@@ -75,6 +76,13 @@ def through_hydra(arguments: Sequence[str]) -> int:
     if _failures:
         raise _failures[0]
     return 0
+
+
+def said_by_hydra(error: Exception) -> str:
+    """Hydra's error in one line; of a value it cannot merge, also why."""
+    line = hydra_line(error)
+    match = re.match(r"Error merging override (\S+=.*)", line)
+    return f"{match[1]}: {str(error.__cause__).splitlines()[0]}" if match and error.__cause__ is not None else line
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import EXIT_OTHER, EXIT_STOPPED, EXIT_USER, SelfevoError
-from .jobs import Jobs, Outcome, varying
+from .jobs import Jobs, Outcome, names
 
 
 class SweepError(SelfevoError):
@@ -13,7 +13,7 @@ class SweepError(SelfevoError):
 def closing(jobs: Jobs, interrupted: bool) -> SweepError | None:
     """What to say of a sweep that is over, or None when every run of it is done."""
     outcomes = jobs.read()
-    named = dict(zip((o.number for o in outcomes), map(" ".join, varying([o.overrides for o in outcomes])), strict=True))
+    named = names(outcomes)
     lines = [_line(outcome, named[outcome.number]) for outcome in outcomes if outcome.state != "done"]
     if not lines and not interrupted:
         return None

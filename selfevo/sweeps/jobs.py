@@ -123,3 +123,8 @@ def varying(jobs: Sequence[Iterable[str]]) -> list[list[str]]:
     sets = [list(overrides) for overrides in jobs]
     shared = set.intersection(*map(set, sets)) if len(sets) > 1 else set()
     return [[o.lstrip("+") for o in overrides if o not in shared and not re.match(r"[+~]*hydra[./]", o)] for overrides in sets]
+
+
+def names(outcomes: Sequence[Outcome]) -> dict[int, str]:
+    """{number: what tells a job from the others}."""
+    return {o.number: " ".join(own) for o, own in zip(outcomes, varying([o.overrides for o in outcomes]), strict=True)}

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.plugins.launcher import Launcher
 
 from ..errors import SelfevoError, UserError
-from .jobs import Jobs, Outcome, varying
+from .jobs import Jobs, Outcome, names
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -66,17 +66,16 @@ class SweepLauncher(Launcher):
         setup_globals()
         jobs = Jobs(Path(str(self.config.hydra.sweep.dir)))
         prepared = [self._prepare(list(overrides), initial_job_idx + i, jobs) for i, overrides in enumerate(job_overrides)]
-        names = varying([p.outcome.overrides for p in prepared])
-        shown = {p.outcome.number: " ".join(name) for p, name in zip(prepared, names, strict=True)}
+        shown = names(jobs.read())  # those of earlier batches included: a batch may ask for the same twice
         for p in prepared:
             if p.worker is None:
-                _say(p.outcome, shown[p.outcome.number])
+                self._say(p.outcome, shown[p.outcome.number])
         workers = [p.worker for p in prepared if p.worker is not None]
         ends = {p.outcome.number: p.outcome for p in prepared}
         with stopping(jobs):
             for outcome in self._outcomes(workers, jobs):
                 ends[outcome.number] = outcome
-                _say(outcome, shown[outcome.number])
+                self._say(outcome, shown[outcome.number])
         if jobs.asked:
             raise KeyboardInterrupt
         return [self._returned(p.cfg, ends[p.outcome.number]) for p in prepared]
@@ -138,6 +137,15 @@ class SweepLauncher(Launcher):
         jobs.write(outcome)
         return Prepared(cfg, outcome, worker)
 
+    def _say(self, outcome: Outcome, overrides: str) -> None:
+        """One line when a job ends; how one failed goes to stderr at once, since the sweep goes on."""
+        name = f"run {outcome.number}" + (f" ({overrides})" if overrides else "")
+        if outcome.state == "failed":
+            print(f"selfevo: {name} failed: {outcome.line}", file=sys.stderr, flush=True)
+        else:
+            value = "" if outcome.value is None else f", {self.config.get('metric')} {outcome.value:.6g}"
+            print(f"{name}: {outcome.state}{value}, in {outcome.root}", flush=True)
+
     def _returned(self, cfg: DictConfig, outcome: Outcome) -> JobReturn:
         """The job as Hydra's sweepers know it. Hydra's own one ends the sweep at the first failure it hears of, so it hears of none."""
         from hydra.core.utils import JobReturn, JobStatus
@@ -164,16 +172,6 @@ def _task(cfg: DictConfig) -> DictConfig:
     with read_write(own), open_dict(own):
         del own["hydra"]
     return own
-
-
-def _say(outcome: Outcome, overrides: str) -> None:
-    """One line when a job ends; how one failed goes to stderr at once, since the sweep goes on."""
-    name = f"run {outcome.number}" + (f" ({overrides})" if overrides else "")
-    if outcome.state == "failed":
-        print(f"selfevo: {name} failed: {outcome.line}", file=sys.stderr, flush=True)
-    else:
-        value = "" if outcome.value is None else f", {outcome.value:.6g}"
-        print(f"{name}: {outcome.state}{value}, in {outcome.root}", flush=True)
 
 
 @contextmanager
