@@ -1,7 +1,8 @@
 """Whether the policies, engines and optimizers of a sound spec go together: who has weights, who needs them, who tells log-probs.
 
 Components say so in class attributes, all optional: a model's `weights` (default True), an engine's or optimizer's `needs_weights`
-(default False), an engine's `logprobs` (default True), an engine's `needs_messages` and a model's `keeps_messages` (default False).
+(default False), an engine's `logprobs` (default True), an engine's `needs_messages` and a model's `keeps_messages` (default False), an
+optimizer's `one_process` (default False), a launcher's `processes` and `nodes` (default 1).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def disagreements(spec: RunSpec) -> Iterator[Problem]:
             yield Problem(f"roles.{name}", f"{said}, and engine {_target(_engine(spec, role.engine))} asks with them; use model=endpoint")
         if getattr(engine, "logprobs", True) is False:
             mute.add(policy)
+    launcher = _built(spec.launcher)
+    processes = getattr(launcher, "processes", 1) * getattr(launcher, "nodes", 1)
     for name, node in spec.stages.items():
         if node["kind"] == "train" and node.get("policy") is not None:
             policy, optimizer = split_ref(node["policy"])[0], _built(node["optimizer"])
@@ -43,6 +46,9 @@ def disagreements(spec: RunSpec) -> Iterator[Problem]:
                 yield Problem(f"{path}.policy", f"{said}; use a model that has some (model=tiny), or take the stage out (~{path})")
             elif policy in mute:
                 yield from _unheard(optimizer, policy, f"{path}.optimizer")
+            if processes > 1 and getattr(optimizer, "one_process", False):
+                said = f"{_target(node['optimizer'])} trains in one process"
+                yield Problem(f"{path}.optimizer", f"{said}, but the launcher starts {processes}; use launcher=inline")
 
 
 def _unheard(optimizer: Any, policy: str, path: str) -> Iterator[Problem]:

@@ -40,6 +40,7 @@ class Fit:
     """
 
     needs_weights = True
+    one_process = True
     kind = ""
     """Which trainer: a key of `settings.CONFIGS`."""
 

@@ -6,6 +6,7 @@ import copy
 import gc
 import logging
 import math
+import os
 import random
 import tempfile
 import warnings
@@ -29,6 +30,8 @@ LAST = ("num_tokens", "epoch")
 """Counts that go on rising: the last one is kept, not the mean."""
 NAMES = {"learning_rate": "lr", "epoch": "epochs"}
 CLOCKS = ("step_time",)
+LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+"""What a launcher of one process leaves in the environment, from which TRL would start a process group."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     verbosity, bars = transformers.logging.get_verbosity(), datasets.are_progress_bars_disabled()
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    launched = {name: os.environ.pop(name) for name in LAUNCHED if name in os.environ}
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -121,6 +125,7 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
                 logging.getLogger(name).setLevel(logging.ERROR)
             yield
     finally:
+        os.environ.update(launched)
         for now, before in zip(shared, states, strict=True):
             now.clear()
             now.update(before)

@@ -109,13 +109,22 @@ def test_a_fit_cut_before_its_checkpoint_resumes_bit_for_bit(tmp_path, recorded)
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer, loop", [("sft", "supervised"), *((o, "preferences") for o in ("dpo", "kto", "reward"))])
 def test_fits_cut_after_any_stage_end_as_if_they_never_were(tmp_path, recorded, optimizer, loop):
-    overrides = [*recorded, f"loop={loop}", f"optimizer=trl/{optimizer}", "optimizer.lr=3e-4", "scale.iterations=4", "checkpoint.every=2"]
-    ends_the_same_after_any_cut(overrides, tmp_path)
+    overrides = [*recorded, f"loop={loop}", f"optimizer=trl/{optimizer}", "optimizer.lr=3e-4", "scale.iterations=3", "checkpoint.every=2"]
+    ends_the_same_after_any_cut(overrides, tmp_path, every=2)
 
 
 @pytest.mark.slow
 def test_grpo_cut_after_any_stage_ends_as_if_it_never_was(tmp_path):
-    ends_the_same_after_any_cut([*GRPO, "scale.iterations=3", "checkpoint.every=2"], tmp_path)
+    ends_the_same_after_any_cut([*GRPO, "scale.iterations=3", "checkpoint.every=2"], tmp_path, every=3)
+
+
+@pytest.mark.slow
+def test_a_launcher_of_one_process_changes_nothing(tmp_path):
+    runs = {}
+    for name, launcher in (("inline", []), ("torchrun", ["launcher=torchrun"])):
+        finish(tmp_path / name, [*GRPO, *launcher])
+        runs[name] = fingerprint(tmp_path / name)
+    assert difference(runs["inline"], runs["torchrun"]) == ""
 
 
 @pytest.mark.slow

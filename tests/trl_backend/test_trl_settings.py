@@ -106,6 +106,13 @@ def test_a_wrong_setting_names_its_place_in_the_spec():
         spec.read(["optimizer=trl/sft", "+optimizer.args.batch_size=3"])
 
 
+def test_several_processes_are_refused_by_the_check():
+    with pytest.raises(SpecErrors, match=r"optimizer: selfevo\.trl\.Sft trains in one process, but the launcher starts 4"):
+        spec.read(["optimizer=trl/sft", "launcher=torchrun", "launcher.processes=2", "launcher.nodes=2", "launcher.address=here:1"])
+    spec.read(["optimizer=trl/sft", "launcher=torchrun"])
+    spec.read(["optimizer=grpo", "launcher=torchrun", "launcher.processes=2"])
+
+
 def test_checking_the_configs_imports_neither_torch_nor_trl():
     code = (
         "import sys\nfrom selfevo import spec\n"
