@@ -17,6 +17,8 @@ COMMANDS = {
     "run": "run an experiment: selfevo run experiment=quickstart optimizer.lr=1e-4 (-m sweeps over a=1,2)",
     "resume": "go on with a run that was stopped or killed: selfevo resume outputs/quickstart/<time>",
     "validate": "check a spec without starting anything: the same arguments as run",
+    "plan": "memory, work and hours of a spec on a described cluster: the same arguments, cluster=1x8",
+    "doctor": "what this machine can run, and what to do about the rest",
     "list": "list experiments, or the choices of a config group: selfevo list [word]",
     "report": "write a run's report again: selfevo report outputs/quickstart/<time>",
     "compare": "compare runs, or those of a sweep: selfevo compare multirun/<time>",

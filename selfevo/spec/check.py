@@ -26,7 +26,7 @@ SCALE = ("iterations", "tasks", "group", "max_tokens", "kept", "eval_every", "ev
 
 GROUPS: dict[str, Any] = {
     "model": Any, "task": TaskSource, "curriculum": Curriculum, "rollout": Strategy, "verifier": Mapping[str, Part],
-    "optimizer": Optimizer, "eval": Any, "engine": Engine, "launcher": Any,
+    "optimizer": Optimizer, "eval": Any, "engine": Engine, "launcher": Any, "cluster": Any,
 }
 """Keys that hold one component (or a mapping of them), and what it must be."""
 
@@ -199,7 +199,7 @@ class _Checker:
             if key not in self.raw:
                 if key in ("engine", "launcher"):
                     self.notes.add(key, "required, but not given")
-            elif key in ("engine", "launcher"):
+            elif key in ("engine", "launcher") or (key == "cluster" and self.raw[key] is not None):
                 self._built(self.raw[key], key, hint)
             elif self.raw[key] is not None:
                 self.probe.bind(self.raw[key], hint, key)
