@@ -148,8 +148,8 @@ class Search:
 def search_space(arguments: Sequence[str]) -> dict[str, Any]:
     """{override key: the override that every run has, or Optuna's distribution of what is searched}, in the order they were given.
 
-    `a=1,2` and `choice(...)` are categories; `range(...)` is whole or stepped numbers; `interval(a, b)` is continuous, or whole where both
-    ends are; `tag(log, interval(...))` is searched on a logarithmic scale. Of two arguments with one key the later one counts.
+    `a=1,2` and `choice(...)` are categories; `range(...)` is whole or stepped numbers; `interval(a, b)` is continuous and
+    `int(interval(a, b))` whole; `tag(log, interval(...))` is searched on a logarithmic scale. Later arguments rule over earlier ones.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
