@@ -106,7 +106,7 @@ def _read(root: Path, label: str, outcome: Outcome | None) -> Found:
         return Found(label, root, None, "failed" if outcome.state == "failed" else "not started", error, overrides)
     run = read_run(root)
     status = run.status
-    if status == "stopped" and (_last_word(run) == "failed" or (outcome is not None and outcome.state == "failed")):
+    if status in ("stopped", "unfinished") and (_last_word(run) == "failed" or (outcome is not None and outcome.state == "failed")):
         status = "failed"
     return Found(label, root, run, status, error if status == "failed" else "", overrides or _typed(run))
 
