@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from .errors import UserError, nearest
 from .policies import LivePolicy
@@ -17,7 +18,7 @@ class MessageCodec:
     """
 
     END = 256
-    MARKERS = {role: 257 + i for i, role in enumerate(("system", "user", "assistant", "tool", "developer"))}
+    MARKERS: ClassVar[dict[str, int]] = {role: 257 + i for i, role in enumerate(("system", "user", "assistant", "tool", "developer"))}
     ends = frozenset((END,))
     closing = (END,)
 

@@ -47,7 +47,7 @@ def test_settings_change_the_request(make: Make) -> None:
 def test_a_reply_that_has_begun_is_refused_or_continued(make: Make) -> None:
     request = GenerateRequest((*CODEC.open([Message("user", "x")]), *CODEC.fragment("It ")), 0)
     with endpoint(say("is.")) as server:
-        with pytest.raises(EngineError, match="request 0: its reply has a beginning already.*prefill=continue"):
+        with pytest.raises(EngineError, match=r"request 0: its reply has a beginning already.*prefill=continue"):
             make(server.url).generate([request])
         assert texts(make(server.url, prefill="continue").generate([request])) == ["is."]
     (body,) = bodies(server.asked)

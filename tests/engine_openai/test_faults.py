@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -137,17 +138,28 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(make: Make) -> No
         assert engine.spent()["cached"] == 1
 
 
-def test_an_interruption_ends_the_requests_and_their_thread(make: Make) -> None:
+@pytest.mark.parametrize("after", [None, *(n / 1000 for n in range(0, 60, 3))])
+def test_an_interruption_ends_the_requests_and_their_thread_whenever_it_comes(make: Make, after: float | None) -> None:
+    """After some milliseconds, so perhaps while the thread is starting, or once a request is under way."""
     with endpoint(STALL) as server:
+        engine = make(server.url)
+        called = threading.Event()
 
         def press() -> None:
-            while not server.asked:
+            called.wait()
+            while after is None and not server.asked:
                 time.sleep(0.01)
-            _thread.interrupt_main()
+            time.sleep(after or 0.0)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def call() -> None:
+            called.set()
+            engine.generate([ask(seed=i) for i in range(20)])
 
         presser = threading.Thread(target=press)
         presser.start()
         with pytest.raises(KeyboardInterrupt):
-            make(server.url).generate([ask(seed=i) for i in range(20)])
+            call()
         presser.join()
-        assert not [t for t in threading.enumerate() if t.name.startswith("endpoint")]
+        while [t for t in threading.enumerate() if t.name == "endpoint"]:
+            time.sleep(0.01)

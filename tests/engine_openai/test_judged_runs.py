@@ -78,7 +78,7 @@ def test_the_same_run_again_comes_from_the_cache_although_the_endpoint_is_gone(t
     with endpoint() as server:
         assert selfevo(*command(server, tmp_path / "first")).status == 0
     assert selfevo(*command(server, tmp_path / "second"), **{VARIABLE: None}).status == 0
-    costs = [[m for path, stage, m in metrics(tmp_path / run) if stage == "judge"][0] for run in ("first", "second")]
+    costs = [next(m for _, stage, m in metrics(tmp_path / run) if stage == "judge") for run in ("first", "second")]
     assert costs[0]["engine/judge/calls"] == costs[1]["engine/judge/cached"] > 0
     assert costs[0]["engine/judge/cost"] == costs[1]["engine/judge/saved"] > 0
     assert rows_of(tmp_path / "first", "main.1", "judge") == rows_of(tmp_path / "second", "main.1", "judge")

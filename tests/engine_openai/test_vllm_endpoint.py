@@ -1,4 +1,4 @@
-"""Against a real `vllm serve` with the bundled policy: replies, faults it really produces, a judged run, and nothing left of it."""
+"""Against a real vLLM server with the bundled policy: replies, faults it really produces, a judged run, and nothing left of it."""
 
 from __future__ import annotations
 
@@ -88,12 +88,13 @@ def test_a_seed_decides_the_draw_and_another_draws_anew(make: Make, server: Vllm
 
 
 @pytest.mark.parametrize("changes, request_, said", [
-    ({"model": "tinny"}, ask(), "has no model 'tinny' (404: The model `tinny` does not exist.); did you mean 'tiny'? (valid: tiny)"),
+    ({"model": "tinny"}, ask(), "has no model 'tinny' (404: The model `tinny` does not exist"),
+    ({"model": "tinny"}, ask(), "did you mean 'tiny'? (valid: tiny)"),
     ({}, ask("1" * 2000), "refuses the request (400: "),
     ({}, ask("x", max_tokens=5000), "refuses the request (400: "),
     ({"key_env": "OTHER_KEY"}, ask(), "refuses the key in OTHER_KEY (401: Unauthorized)"),
     ({"key_env": None}, ask(), "asks for a key (401: Unauthorized); put it into an environment variable"),
-], ids=["model", "context", "length", "wrong key", "no key"])  # fmt: skip
+], ids=["model", "nearest model", "context", "length", "wrong key", "no key"])  # fmt: skip
 def test_what_the_server_refuses_is_one_line(
     make: Make, server: VllmServer, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], request_: GenerateRequest, said: str
 ) -> None:

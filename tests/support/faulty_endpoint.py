@@ -129,16 +129,15 @@ def endpoint(*replies: Reply, port: int = 0) -> Iterator[Endpoint]:
                 return
             if reply.manner == "wait":
                 state.gate.wait(60)
-            body = reply.body or b"{}"
             self.send_response(reply.status)
             for name, value in reply.headers:
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(body) if reply.manner != "trickle" else 1 << 20))
+            self.send_header("content-length", str(len(reply.body) if reply.manner != "trickle" else 1 << 20))
             self.end_headers()
             while reply.manner == "trickle" and not state.ending.wait(0.05):
                 self.wfile.write(b" ")
                 self.wfile.flush()
-            self.wfile.write(body)
+            self.wfile.write(reply.body)
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

@@ -1,4 +1,4 @@
-"""A real `vllm serve` with the bundled policy on a loopback port, and whether anything of it is left."""
+"""A real OpenAI-compatible server of vLLM with the bundled policy on a loopback port, and whether anything of it is left."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class VllmServer:
             "host": "127.0.0.1", "port": self.port, "served-model-name": NAME, "dtype": "float32", "max-model-len": 1024,
             "max-num-seqs": 32, "generation-config": "vllm",
         }  # fmt: skip
-        command = [str(Path(sys.executable).with_name("vllm")), "serve", str(BUNDLED[NAME]), "--enforce-eager"]
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(BUNDLED[NAME]), "--enforce-eager"]
         command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
         environment = {
             **os.environ, "VLLM_API_KEY": self.key, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",

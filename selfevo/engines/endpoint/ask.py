@@ -90,7 +90,8 @@ def answer(text: str) -> Answer:
     said = (message.get("content") or message.get("refusal") or "") if isinstance(message, dict) else None
     if not isinstance(said, str):
         raise ValueError("no message in it")
-    usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
+    usage: Any = data.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
     stop = choice.get("stop_reason", choice.get("matched_stop"))  # vLLM's and SGLang's word: a stop string, or the id of an end token
     return Answer(
         said.encode(errors="replace").decode(),  # JSON can hold half a character, which no table can

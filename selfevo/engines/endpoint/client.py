@@ -47,12 +47,13 @@ class Client:
         slots = asyncio.Semaphore(self.concurrency)
         wait = openai.Timeout(self.timeout, connect=min(self.timeout, CONNECT_TIMEOUT))
         client = openai.AsyncOpenAI(api_key=self.key or "none", base_url=self.url, timeout=wait, max_retries=self.retries)
+        create = client.chat.completions.with_raw_response.create  # imports what it needs, so not in anyone's time
 
         async def one(ask: Ask) -> Answer:
             async with slots:
                 await self.requests.wait()
                 await self.tokens.wait(ask.tokens)
-                given, retries = await self._ask(client, ask)
+                given, retries = await self._ask(client, create, ask)
             if given.prompt_tokens is not None and given.completion_tokens is not None:
                 self.tokens.correct(given.prompt_tokens + given.completion_tokens - ask.tokens)
             arrived(ask, given, retries)
@@ -66,10 +67,9 @@ class Client:
                 raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _ask(self, client: Any, ask: Ask) -> tuple[Answer, int]:
+    async def _ask(self, client: Any, create: Any, ask: Ask) -> tuple[Answer, int]:
         openai = library()
         rest = {k: v for k, v in ask.body.items() if k not in ("model", "messages")}
-        create = client.chat.completions.with_raw_response.create
         try:
             async with asyncio.timeout(self.give_up):
                 reply = await create(model=ask.body["model"], messages=ask.body["messages"], extra_body=rest)
