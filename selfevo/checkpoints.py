@@ -28,6 +28,7 @@ def save(store: RunDir, world: World, stages: Mapping[str, Stage], every: Any, f
     outputs: dict[str, str] = {}
     for name, version in changed.items():
         outputs |= store.write_folder(f"policies/{name}/{version.id}", world.policies[name].save)
+    outputs |= _save_pinned(store, world, {**done, **{n: v.id for n, v in changed.items()}})
     where = max((v.made_by for v in changed.values()), key=lambda made_by: _committed_at(store, made_by))
     for name, stage in stages.items():
         optimizer = getattr(stage, "optimizer", None)
@@ -36,6 +37,24 @@ def save(store: RunDir, world: World, stages: Mapping[str, Stage], every: Any, f
             outputs[file] = store.write(file, partial(_torch_save, optimizer.state_dict()))
     store.commit({"path": where, "stage": CHECKPOINT, "weights": {n: v.id for n, v in changed.items()}, "outputs": outputs})
     _retire(store, world, every.keep)
+
+
+def _save_pinned(store: RunDir, world: World, saved: Mapping[str, str]) -> dict[str, str]:
+    """Write the versions an early rollout samples from, where they are on disk no longer or not yet: a run that is resumed after this
+    checkpoint samples from them again. `saved`: versions of this checkpoint or the one before it."""
+    outputs: dict[str, str] = {}
+    for policy in world.pinned.values():
+        name, version_id = policy.name, policy.version.id
+        folder = f"policies/{name}/{version_id}"
+        there = saved.get(name) == version_id or version_id == world.lineages.aliases[name][BASE]
+        if not there and not any(file.startswith(f"{folder}/") for e in store.entries(CHECKPOINT) for file in e["outputs"]):
+            twin = world.live(name).fork()  # the copy itself is in use by another thread
+            if twin.model is not None:
+                twin.model.load_state_dict(policy.model.state_dict())
+            for head, module in twin.heads.items():
+                module.load_state_dict(policy.heads[head].state_dict())
+            outputs |= store.write_folder(folder, twin.save)
+    return outputs
 
 
 def _committed_at(store: RunDir, made_by: str) -> int:
@@ -73,7 +92,8 @@ def _retire(store: RunDir, world: World, keep: int) -> None:
     for name, aliases in world.lineages.aliases.items():
         folder = store.root / "policies" / name
         for version in folder.iterdir() if name in world.policies and folder.is_dir() else ():
-            if (name, version.name) not in recent and version.name not in {v for a, v in aliases.items()}:
+            needed = version.name in {v for a, v in aliases.items()} or f"{name}@{version.name}" in world.pinned
+            if (name, version.name) not in recent and not needed:
                 store.drop(f"policies/{name}/{version.name}")
 
 
@@ -99,6 +119,7 @@ def restore(store: RunDir, world: World, stages: Mapping[str, Stage]) -> int:
         store.verify(file)
     for name, version_id in point["weights"].items():
         world.policies[name].reload(store.root / "policies" / name / version_id)
+        world.loaded[name] = version_id
     for name, stage in stages.items():
         file = f"state/{point['path']}/checkpoint/{name}.optimizer.pt"
         if file in point["outputs"]:
@@ -114,6 +135,8 @@ def resync(world: World, entry: Mapping[str, Any]) -> None:
     for line in entry.get("versions", ()):
         if line["kind"] == "weights":
             world.policies[line["name"]].version = world.lineages.versions[line["name"]][line["id"]]
+            if world.loaded.get(line["name"]) == line["id"]:
+                del world.loaded[line["name"]]
 
 
 def _latest_small(store: RunDir) -> dict[str, str]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 KINDS = ("start", "generate", "score", "train", "io")
 
 
 class Clock:
-    """Wall seconds per kind of work. Nested spans count once, for the innermost kind."""
+    """Wall seconds per kind of work, in one thread. Nested spans count once, for the innermost kind.
+
+    `overlapped`: seconds of work that another thread did beside this one; they are in `seconds` too, which then sum to more than
+    the wall's.
+    """
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(KINDS, 0.0)
+        self.overlapped = 0.0
         self._stack: list[str] = []
         self._since = time.perf_counter()
 
@@ -34,6 +39,12 @@ class Clock:
         """Seconds so far, by kind."""
         self._settle()
         return dict(self.seconds)
+
+    def add(self, seconds: Mapping[str, float], overlapped: float) -> None:
+        """Count the work of another thread, of which so many seconds passed beside this one."""
+        for kind, value in seconds.items():
+            self.seconds[kind] += value
+        self.overlapped += overlapped
 
     def _settle(self) -> None:
         now = time.perf_counter()

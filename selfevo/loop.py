@@ -18,7 +18,7 @@ from typing import Any
 from .errors import UserError, nearest
 from .where import Where
 
-KEYS = ("do", "repeat", "until", "max", "each", "fork", "adopt", "every")
+KEYS = ("do", "repeat", "until", "max", "each", "fork", "adopt", "every", "ahead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Block:
 
     repeat n | until a condition holds (at most `max` times) | each item of a list | fork: with private copies of policies or
     memories that are dropped at the end unless `adopt` | every k-th iteration of the enclosing block.
+    `ahead` names the rollout that runs one iteration ahead, beside the training of the iteration before ("": none does).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Block:
     fork: tuple[str, ...] = ()
     adopt: bool = False
     every: int = 1
+    ahead: str = ""
 
     @property
     def loops(self) -> bool:
@@ -135,6 +137,9 @@ def _block(name: str, node: Any, where: str, stages: Sequence[str], forkable: Se
         if target not in forkable:
             errors.append(f"{where}.fork: '{target}' is neither a policy nor a memory{nearest(target, forkable)}")
     every = counts["every"]
+    ahead = _ahead(node.get("ahead"), f"{where}.ahead", do, errors)
+    if ahead and (do[0] != ahead or fork or not (node.get("repeat") is not None or each is not None)):
+        errors.append(f"{where}.ahead.{ahead}: only the first stage of a block with `repeat` or `each`, and no fork, can run ahead")
     return Block(
         name,
         do,
@@ -145,6 +150,7 @@ def _block(name: str, node: Any, where: str, stages: Sequence[str], forkable: Se
         fork,
         bool(node.get("adopt", False)),
         1 if every is None else every,
+        ahead,
     )
 
 
@@ -175,6 +181,25 @@ def _count(value: Any, where: str, errors: list[str]) -> int | None:
         return value
     errors.append(f"{where}: expected a whole number of iterations, got {value!r}")
     return None
+
+
+def _ahead(node: Any, where: str, do: Sequence[Block | str], errors: list[str]) -> str:
+    """The stage that runs ahead, from {stage: staleness}."""
+    if node is None:
+        return ""
+    if not isinstance(node, Mapping):
+        errors.append(f"{where}: expected {{stage: 1}}, or 0 for none, got {node!r}")
+        return ""
+    known = list(Block("", tuple(do)).stages())
+    for name, staleness in node.items():
+        if name not in known:
+            errors.append(f"{where}.{name}: no stage of this block is named '{name}'{nearest(str(name), known)}")
+        if isinstance(staleness, bool) or staleness not in (0, 1):
+            errors.append(f"{where}.{name}: expected 0 (no overlap) or 1 (one iteration ahead), got {staleness!r}")
+    names = [str(name) for name, staleness in node.items() if staleness == 1]
+    if len(names) > 1:
+        errors.append(f"{where}: one stage of a block can run ahead, not {' and '.join(names)}")
+    return names[0] if names and names[0] in known else ""
 
 
 def _until(node: Any, where: str, errors: list[str]) -> Until | None:

@@ -149,6 +149,14 @@ class Resting(Protocol):
 
 
 @runtime_checkable
+class Twinned(Protocol):
+    """An engine that lives in this process and costs nothing to have twice: two threads then need not take turns at one."""
+
+    def twin(self) -> Engine:
+        """Another engine with the same settings, and no policy yet."""
+
+
+@runtime_checkable
 class Metered(Protocol):
     """An engine whose use costs what the tokens of trajectories do not tell: calls, billed tokens, money."""
 

@@ -18,6 +18,7 @@ from .context import StageCtx
 from .errors import SelfevoError, Stopped, TrainingError
 from .forks import forked
 from .loop import Block, Until, segment
+from .overlap import Overlap
 from .ranks import Ranks
 from .records import digest
 from .references import TableRef
@@ -62,6 +63,7 @@ class Run:
         self.iterations = max(1, sum(b.limit for b in spec.loop.do if isinstance(b, Block) and b.loops))
         self.world = World(spec.seed, self.iterations, spec.roles, spec.prompts, store.root, ranks)
         self.stages: dict[str, Stage] = {}
+        self.overlap = Overlap(spec, store, self.world)
         self.started = time.perf_counter()
         self.stopping = threading.Event()
         self._forks = 0
@@ -91,6 +93,7 @@ class Run:
             world.lineages.start(world.policies[name].version)
         world.progress = lambda done, total, what: self._tell("progress", done, total, what)
         world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
+        self.overlap.share_engines(self.stages)
 
     def execute(self) -> None:
         """Walk the whole loop. Raises Stopped after a clean stop, or whatever ended the run."""
@@ -101,18 +104,24 @@ class Run:
             self._block(item, "", 0, {}, last=True)
         checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
         if self.store.entry("", "end") is None:
-            spent = {**self.world.clock.read(), "total": time.perf_counter() - self.started}
-            self.store.commit({"path": "", "stage": "end", "seconds": {k: round(v, 3) for k, v in spent.items()}})
+            self.store.commit({"path": "", "stage": "end", "seconds": {k: round(v, 3) for k, v in self.spent().items()}})
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by kind of work; with overlap, how many of them passed beside others; and the wall's, "total"."""
+        clock = self.world.clock
+        beside = {"overlapped": clock.overlapped} if self.overlap.points else {}
+        return {**clock.read(), **beside, "total": time.perf_counter() - self.started}
 
     def _block(self, block: Block, parent: str, iteration: int, each: Mapping[str, Any], last: bool) -> None:
         """Every iteration of a block at path `parent`."""
         with self._entered(block, parent):
             for index in range(block.limit):
-                path = "/".join(filter(None, (parent, segment(block, index))))
-                now = index if block.loops and not parent else iteration
-                items = each if block.each is None else {**each, block.name: block.each[index]}
+                path, now, items = _iteration(block, index, parent, iteration, each)
                 final = index == block.limit - 1
-                for item in block.do:
+                for at, item in enumerate(block.do):
+                    if at == self.overlap.point(block) and not final and not self.stopping.is_set():
+                        coming = _iteration(block, index + 1, parent, iteration, each)
+                        self.overlap.start(self.stages[block.ahead], block.ahead, *coming)
                     every = item.every if isinstance(item, Block) else self.stages[item].every
                     if (index + 1) % every and not final:
                         continue
@@ -155,7 +164,7 @@ class Run:
             raise Stopped(f"stopped before {ctx.where}; continue with: selfevo resume {self.store.root}")
         self._tell("stage", path, name, stage.kind, iteration, self.iterations)
         before, began = self.world.clock.read(), time.perf_counter()
-        versions = self.world.lineages.current()
+        versions = self.overlap.versions(ctx)
         try:
             outcome = self._outcome(stage, ctx)
         except TrainingError:  # its weights are those of the version before: they go to disk, whatever `checkpoint.every` says
@@ -190,9 +199,14 @@ class Run:
     def _outcome(self, stage: Stage, ctx: StageCtx) -> Outcome:
         """Weights are trained by every rank. Anything else is the main rank's work: the others serve its engines, then hear of it."""
         ranks = self.world.ranks
+
+        def work() -> Outcome:
+            early = self.overlap.take(ctx)
+            return stage.run(ctx) if early is None else early
+
         if ranks.count == 1 or (stage.kind == "train" and stage.policy is not None):  # type: ignore[attr-defined]
-            return stage.run(ctx)
-        outcome, ctx.metrics = ranks.lead(lambda: (stage.run(ctx), ctx.metrics), self.world.answer)
+            return work()
+        outcome, ctx.metrics = ranks.lead(lambda: (work(), ctx.metrics), self.world.answer)
         return outcome
 
     def _checkpoint(self) -> None:
@@ -239,6 +253,13 @@ class Run:
     def _tell(self, what: str, *args: Any) -> None:
         for observer in self.observers:
             getattr(observer, what)(*args)
+
+
+def _iteration(block: Block, index: int, parent: str, iteration: int, each: Mapping[str, Any]) -> tuple[str, int, Mapping[str, Any]]:
+    """An iteration of a block at path `parent`: its path, the number of the run's iteration, and the items of `each` blocks."""
+    path = "/".join(filter(None, (parent, segment(block, index))))
+    items = each if block.each is None else {**each, block.name: block.each[index]}
+    return path, index if block.loops and not parent else iteration, items
 
 
 def read_ahead(source: Any) -> None:
@@ -328,7 +349,8 @@ def execute(
         status = "stopped" if error.exit_code == Stopped.exit_code else "failed"
         raise
     finally:
+        run.overlap.close()
         run.world.close()
         store.close()
-        run._tell("finish", status, {**run.world.clock.read(), "total": time.perf_counter() - run.started})
+        run._tell("finish", status, run.spent())
     return run

@@ -76,6 +76,15 @@ class Lineages:
                 todo += self.versions[version.name][parent].parents
         return out
 
+    def updates(self, name: str, older: str, newer: str) -> int | None:
+        """Updates from version `older` of `name` to `newer` on the shortest way; None when `newer` does not descend from it."""
+        count, level = 0, {newer}
+        while level:
+            if older in level:
+                return count
+            count, level = count + 1, {p for v in level if v in self.versions[name] for p in self.versions[name][v].parents}
+        return None
+
 
 def to_line(versions: Iterable[Version]) -> list[dict[str, object]]:
     """Versions as JSON-able values for a manifest line."""

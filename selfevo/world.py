@@ -53,7 +53,11 @@ class Executions:
 
 
 class World:
-    """Everything a stage can reach through its context. Stages never hold it across executions."""
+    """Everything a stage can reach through its context. Stages never hold it across executions.
+
+    `loaded`: {policy: version whose weights it holds}, while a resumed run walks towards that version. `pinned`: {reference: copy} of
+    the versions an early rollout samples from (see `overlap`): they stay on disk until it is committed.
+    """
 
     def __init__(self, seed: int, iterations: int, roles: Mapping[str, Role], prompts: Mapping[str, Template], root: Path,
                  ranks: Ranks | None = None):  # fmt: skip
@@ -66,6 +70,8 @@ class World:
         self.held_out: frozenset[str] = frozenset()
         self.executions = Executions()
         self.policies: dict[str, LivePolicy] = {}
+        self.loaded: dict[str, str] = {}
+        self.pinned: dict[str, LivePolicy] = {}
         self.memories: dict[str, Memory] = {}
         self.sources: dict[str, Any] = {}
         self.engines: dict[str, Engine] = {}
@@ -131,7 +137,7 @@ class World:
             return live
         resolved = self.version_ref(name, alias, here)
         if resolved not in self._frozen:
-            self._frozen[resolved] = self._load_frozen(name, split_ref(resolved)[1])
+            self._frozen[resolved] = self.load_frozen(name, split_ref(resolved)[1])
         return self._frozen[resolved]
 
     def codec(self, ref: str) -> Any:
@@ -252,7 +258,8 @@ class World:
 
         return replace(live, model=live.averages["ema"], averages={}, frozen=True)
 
-    def _load_frozen(self, name: str, version_id: str) -> LivePolicy:
+    def load_frozen(self, name: str, version_id: str) -> LivePolicy:
+        """A new frozen copy of a version, from its folder. Raises UserError when its weights were not kept."""
         frozen = self.load_policy(name)
         if version_id != self.lineages.aliases[name][BASE]:
             folder = self.root / "policies" / name / version_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -42,6 +43,12 @@ class Native:
                 f"policy '{policy.name}' has no weights ({policy.source}): the native engine needs a model; or use engine=scripted"
             )
         self.policy = policy
+
+    def twin(self) -> Native:
+        """The same engine for another thread: nothing is kept between calls but the policy."""
+        other = copy.copy(self)
+        other.policy = None
+        return other
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
         """One completion per request, in order. Raises EngineError naming the request when a context does not fit."""

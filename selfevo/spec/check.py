@@ -11,6 +11,7 @@ from .. import loop as loops
 from ..errors import SpecErrors, UserError, nearest
 from ..protocols import Curriculum, Engine, Optimizer, Part, Strategy, TaskSource, each_item
 from ..roles import Role
+from .ahead import early
 from .bind import BAD, Binder
 from .problems import BROKEN, Notes, Problem, Use, join, show
 from .resolve import Origin, read_scale, resolve
@@ -21,7 +22,7 @@ from .weights import disagreements
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-SCALE = ("iterations", "tasks", "group", "max_tokens", "kept", "eval_every", "eval_tasks", "eval_samples")
+SCALE = ("iterations", "tasks", "group", "max_tokens", "kept", "eval_every", "eval_tasks", "eval_samples", "staleness")
 """Sizes every experiment may read; an experiment may add sizes of its own, which something in it must read."""
 
 GROUPS: dict[str, Any] = {
@@ -54,7 +55,7 @@ def check(cfg: DictConfig | dict[str, Any], where: Callable[[str], str] | None =
     raw.pop("hydra", None)
     spec = _Checker(raw, unresolved, notes).run()
     if spec is not None:
-        notes.problems += disagreements(spec)
+        notes.problems += [*disagreements(spec), *early(spec)]
     if notes.problems:
         raise SpecErrors(lines(notes.problems, Origin(unresolved if isinstance(unresolved, Mapping) else raw), where))
     assert spec is not None

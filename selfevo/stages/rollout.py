@@ -65,7 +65,14 @@ class Rollout:
 
     def run(self, ctx: StageCtx) -> Outcome:
         """Rows no one has judged yet."""
-        tasks = self._derive(ctx, self.tasks) if isinstance(self.tasks, Derived) else self._draw(ctx, self.tasks)
+        return self.play(ctx, self.draw(ctx))
+
+    def draw(self, ctx: StageCtx) -> list[Task]:
+        """The tasks of this execution: the only part that reads tables and moves curricula."""
+        return self._derive(ctx, self.tasks) if isinstance(self.tasks, Derived) else self._draw(ctx, self.tasks)
+
+    def play(self, ctx: StageCtx, tasks: Sequence[Task]) -> Outcome:
+        """Every episode of these tasks."""
         jobs = list(self._jobs(ctx, tasks))
         prompt = self.tasks.prompt if isinstance(self.tasks, Derived) and self.tasks.prompt else self.prompt
         trajectories = run_episodes(ctx, jobs, self._bound(ctx), self.strategy, self.environment, prompt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -9,8 +10,9 @@ from typing import Literal
 from ..context import StageCtx
 from ..errors import UserError
 from ..protocols import Optimizer, each_item
-from ..records import Version
+from ..records import Row, Version
 from ..references import TableRef
+from ..roles import split_ref
 from ..where import Where
 from .base import Outcome
 
@@ -57,6 +59,7 @@ class Train:
         target = ctx.world.live(name) if self.policy is not None else ctx.world.memory(name, ctx.bind.get(name, "current"))
         before = target.version
         if self.policy is not None:
+            _log_staleness(ctx, rows, before)
             ctx.world.rest()
         with ctx.timed("train"):
             made = self.optimizer.update(target, rows, ctx)
@@ -83,3 +86,12 @@ class Train:
             ctx.world.made(version, ctx.stage, target)
         promotions = {name: dict.fromkeys(self.promote, version.id)} if self.promote else {}
         return Outcome(table, samples=fitted, versions=versions, promotions=promotions, touched=touched, tokens=tokens)
+
+
+def _log_staleness(ctx: StageCtx, rows: Sequence[Row], target: Version) -> None:
+    """Mean number of updates since the version that sampled a row, where a row is older than the version to be trained."""
+    sampled = Counter(row.trajectory.policy for row in rows)
+    own = {ref: split_ref(ref)[1] for ref in sampled if split_ref(ref)[0] == target.name}
+    ages = {ref: n for ref, older in own.items() if (n := ctx.world.lineages.updates(target.name, older, target.id)) is not None}
+    if any(ages.values()):
+        ctx.log("rollout/staleness", sum(n * sampled[ref] for ref, n in ages.items()) / sum(sampled[ref] for ref in ages))

@@ -9,7 +9,7 @@ import pytest
 from selfevo import spec
 from selfevo.errors import EXIT_USER, SpecErrors
 
-SIZES = "(valid: eval_every, eval_samples, eval_tasks, group, iterations, kept, max_tokens, tasks)"
+SIZES = "(valid: eval_every, eval_samples, eval_tasks, group, iterations, kept, max_tokens, staleness, tasks)"
 
 
 def mistakes(*overrides: str, config_dir: Path | None = None) -> list[str]:
