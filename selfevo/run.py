@@ -19,6 +19,7 @@ from .errors import SelfevoError, Stopped, TrainingError
 from .forks import forked
 from .loop import Block, Until, segment
 from .overlap import Overlap
+from .place import Place
 from .ranks import Ranks
 from .records import digest
 from .references import TableRef
@@ -58,10 +59,13 @@ class Observer:
 class Run:
     """One run of one spec in one directory."""
 
-    def __init__(self, spec: RunSpec, store: RunDir, observers: list[Observer], resumed: bool, ranks: Ranks | None = None):
+    def __init__(
+        self, spec: RunSpec, store: RunDir, observers: list[Observer], resumed: bool, ranks: Ranks | None = None,
+        place: Place | None = None,
+    ):  # fmt: skip
         self.spec, self.store, self.observers, self.resumed = spec, store, observers, resumed
         self.iterations = max(1, sum(b.limit for b in spec.loop.do if isinstance(b, Block) and b.loops))
-        self.world = World(spec.seed, self.iterations, spec.roles, spec.prompts, store.root, ranks)
+        self.world = World(spec.seed, self.iterations, spec.roles, spec.prompts, store.root, ranks, place)
         self.stages: dict[str, Stage] = {}
         self.overlap = Overlap(spec, store, self.world)
         self.started = time.perf_counter()
@@ -75,7 +79,8 @@ class Run:
         for name, node in spec.memories.items():
             world.memories[name] = build(node).load(name)
             world.lineages.start(world.memories[name].version)
-        world.engines = {"": build(spec.engine), **{name: build(node) for name, node in spec.engines.items()}}
+        world.place.settle(spec, lambda text: self._tell("note", text))
+        world.engines = {name: world.place.engine(name) for name in ("", *spec.engines)}
         world.sources = {name: build(node) for name, node in spec.sources.items()}
         self.stages = {name: build(node) for name, node in spec.stages.items()}
         for stage in self.stages.values():
@@ -321,16 +326,17 @@ def stop_on_signals(run: Run) -> Iterator[None]:
 
 
 def execute(
-    spec: RunSpec, root: Path, resume: bool = False, observers: list[Observer] | None = None, ranks: Ranks | None = None
-) -> Run:
-    """Start a run in a new directory, or resume the one that is there, on these processes (default: those of the environment).
-    Returns the finished run; raises what ended it early."""
+    spec: RunSpec, root: Path, resume: bool = False, observers: list[Observer] | None = None, ranks: Ranks | None = None,
+    place: Place | None = None,
+) -> Run:  # fmt: skip
+    """Start a run in a new directory, or resume the one that is there, on these processes (default: those of the environment), its
+    engines and verifiers at `place` (default: here). Returns the finished run; raises what ended it early."""
     from .environment import describe, source_diff
 
     ranks = Ranks() if ranks is None else ranks
     ranks.same(digest(dump(spec)), "the spec")
     store = ranked(ranks, lambda kind: kind.open(root) if resume else kind.create(root, dump(spec), describe(), source_diff()))
-    run = Run(spec, store, list(observers or ()), resume, ranks)
+    run = Run(spec, store, list(observers or ()), resume, ranks, place)
     status = "failed"
     try:
         with stop_on_signals(run):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import Clock
 from .errors import SelfevoError, UserError, nearest
+from .place import Place
 from .prompts import Template, render
 from .protocols import Closing, Curriculum, Engine, Metered, Resting
 from .ranks import Ranks
@@ -60,9 +61,10 @@ class World:
     """
 
     def __init__(self, seed: int, iterations: int, roles: Mapping[str, Role], prompts: Mapping[str, Template], root: Path,
-                 ranks: Ranks | None = None):  # fmt: skip
+                 ranks: Ranks | None = None, place: Place | None = None):  # fmt: skip
         self.seed, self.iterations, self.root = seed, iterations, root
         self.ranks = Ranks() if ranks is None else ranks
+        self.place = Place() if place is None else place
         self.roles, self.prompts = dict(roles), dict(prompts)
         self.clock = Clock()
         self.lineages = Lineages()
@@ -250,6 +252,7 @@ class World:
         for engine in self.engines.values():
             if isinstance(engine, Closing):
                 engine.close()
+        self.place.close()
 
     def _average(self, live: LivePolicy) -> LivePolicy:
         if "ema" not in live.averages:

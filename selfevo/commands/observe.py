@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ..spec import RunSpec
 
 
-def observers(spec: RunSpec) -> list[Observer]:
+def observers(spec: RunSpec, view: Observer) -> list[Observer]:
     """Observers of one run, in the order they are told: the view's closing words come last, when the report is there."""
-    from ..view import LogFile, View
+    from ..view import LogFile
 
     trackers = [build(node) for node in spec.trackers.values()]
-    return [*trackers, Report(), LogFile(), View()]  # type: ignore[list-item]
+    return [*trackers, Report(), LogFile(), view]  # type: ignore[list-item]
 
 
 class Report(Observer):

@@ -21,6 +21,7 @@ from . import arguments as args
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from ..place import Place
     from ..ranks import Ranks
 
 
@@ -151,13 +152,16 @@ def launch(spec: RunSpec, root: Path, resume: bool = False) -> float | None:
     return build(spec.launcher).launch(Job(dump(spec), root, resume, lambda ranks: here(spec, root, resume, ranks)))
 
 
-def here(spec: RunSpec, root: Path, resume: bool, ranks: Ranks) -> float | None:
-    """Execute a spec as one of these ranks, the main one with everything that watches a run; the last value of `spec.metric`."""
+def here(spec: RunSpec, root: Path, resume: bool, ranks: Ranks, place: Place | None = None) -> float | None:
+    """Execute a spec as one of these ranks, the main one with everything that watches a run; the last value of `spec.metric`.
+    `place`: where its engines and verifiers work (default: here)."""
+    from ..place import Place
     from ..run import execute
     from .observe import observers
 
     try:
-        done = execute(spec, root, resume, observers(spec) if ranks.main else [], ranks)
+        place = Place() if place is None else place
+        done = execute(spec, root, resume, observers(spec, place.view()) if ranks.main else [], ranks, place)
         if spec.metric is None:
             return None
         if spec.metric not in done.world.history:

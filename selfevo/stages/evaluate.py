@@ -56,7 +56,7 @@ class Evaluate:
         ctx.metrics.clear()
         ctx.metrics.update(before, **{f"{prefix}/generated_tokens": tokens})
         with ctx.timed("score"):
-            rows = verify(suite.verifier, [Row.of(t) for t in trajectories], lambda name: replace(ctx, name=name))
+            rows = verify(suite.verifier, [Row.of(t) for t in trajectories], ctx.named, ctx.world.place.judging(ctx.stage))
             for name, value in suite.metrics(rows).items():
                 ctx.log(name, value)
         promotions = {}

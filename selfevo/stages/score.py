@@ -48,7 +48,7 @@ class Score:
             rows = self.where.select(rows)
         ctx.using = tuple(self.using)
         with ctx.timed("score"):
-            scored = verify(self.verifier, rows, ctx.named)
+            scored = verify(self.verifier, rows, ctx.named, ctx.world.place.judging(ctx.stage))
             for name, value in summary(scored).items():
                 ctx.log(name, value)
             rewards = [r for row in scored if (r := row.reward(SCORE)) is not None]

@@ -16,7 +16,13 @@ SCORE = "score"
 """Name of the reward that training and evaluation read unless told otherwise."""
 
 
-def verify(parts: Mapping[str, Part], rows: Sequence[Row], ctx_for: Callable[[str], RunCtx]) -> list[Row]:
+Apply = Callable[[Part, str, list[Row], RunCtx], list[Row]]
+"""(part, its name, rows of one scope, context) -> the same rows, in order, judged by it. See `applied`."""
+
+
+def verify(
+    parts: Mapping[str, Part], rows: Sequence[Row], ctx_for: Callable[[str], RunCtx], apply: Apply | None = None
+) -> list[Row]:
     """`rows`, in order, with the rewards of every part and the final reward `score`.
 
     Parts run in order; each sees the scores of those before it, on all rows, on one group (`Row.group`) at a time or on one row,
@@ -25,8 +31,10 @@ def verify(parts: Mapping[str, Part], rows: Sequence[Row], ctx_for: Callable[[st
 
     A part that raises marks the rows of its scope "error" and no others; a row part is then called row by row. Errors of
     selfevo itself (a wrong setting) pass through. Rows whose trajectory ended in error are judged by nobody: "abstain".
-    A reward that is not finite is an error. Raises UserError when a part does not return its rows in order.
+    A reward that is not finite is an error. Raises UserError when a part does not return its rows in order. `apply` may have parts work
+    elsewhere; default: `applied`, here.
     """
+    apply = applied if apply is None else apply
     if not parts:
         raise UserError("verifier: it has no parts; give at least one, for example {exact: {_target_: selfevo.verifiers.Exact}}")
     out = list(rows)
@@ -34,7 +42,7 @@ def verify(parts: Mapping[str, Part], rows: Sequence[Row], ctx_for: Callable[[st
     for name, part in parts.items():
         ctx = ctx_for(name)
         for where in _scopes(part, name, out, judged):
-            for i, row in zip(where, _apply(part, name, [out[i] for i in where], ctx), strict=True):
+            for i, row in zip(where, apply(part, name, [out[i] for i in where], ctx), strict=True):
                 out[i] = row
     done = set(judged)
     names = [name for name, part in parts.items() if getattr(part, "judges", True)]
@@ -95,15 +103,15 @@ def _scopes(part: Part, name: str, rows: Sequence[Row], judged: list[int]) -> li
     return list(together.values())
 
 
-def _apply(part: Part, name: str, rows: list[Row], ctx: RunCtx) -> list[Row]:
-    """One call, its exceptions turned into statuses of the rows it was about."""
+def applied(part: Part, name: str, rows: list[Row], ctx: RunCtx) -> list[Row]:
+    """One call of a part, its exceptions turned into statuses of the rows it was about."""
     try:
         out = list(part(rows, ctx))
     except SelfevoError:
         raise
     except Exception as e:  # a part's bug must not lose the other rows' scores; it is kept as their status
         if part.scope == "row" and len(rows) > 1:
-            return [row for one in rows for row in _apply(part, name, [one], ctx)]
+            return [row for one in rows for row in applied(part, name, [one], ctx)]
         return [unscored(row, name, "error", _said(e)) for row in rows]
     if [r.trajectory.id for r in out] != [r.trajectory.id for r in rows]:
         raise UserError(f"verifier.{name}: a part must return the rows it was given, in order; it got {len(rows)} and returned {len(out)}")
