@@ -82,6 +82,8 @@ class Plan:
     def _places(self) -> list[str]:
         """Processes and replicas beyond the GPUs there are."""
         c, out = self.cluster, []
+        if any((f.policy.adapter and self.launch.zero) or (f.optimizer.value_head and self.launch.zero == 3) for f in self.fits):
+            out.append(f"launcher.zero is {self.launch.zero}: adapters go with stage 0, critics with stages 0 to 2")
         if self.launch.processes > c.gpus:
             out.append(f"launcher.processes is {self.launch.processes}, expected at most {c.gpus}, the GPUs of a node")
         if self.launch.nodes > c.nodes:
@@ -161,11 +163,12 @@ def _served(
 ) -> dict[str, Serving]:
     """By engine ("" is the run's), for the role that asks most of it."""
     out: dict[str, Serving] = {}
+    ahead = any(block.ahead for block in spec.loop.blocks())
     for role in spec.roles.values():
         policy, name = policies.get(split_ref(role.policy)[0]), role.engine or ""
         if policy is not None:
             node = spec.engines[name] if name else engine
-            made = serving(node, policy.shape, policy.width, cluster, launch, prompt, role.max_tokens)
+            made = serving(node, policy.shape, policy.width, cluster, launch, prompt, role.max_tokens, ahead)
             if made is not None and (name not in out or made.weights + made.cache > out[name].weights + out[name].cache):
                 out[name] = made
     return out

@@ -58,9 +58,10 @@ class Serving:
 
 
 def serving(
-    node: Mapping[str, Any], shape: Shape, width: int, cluster: Cluster, launch: Launch, prompt: int, reply: int
+    node: Mapping[str, Any], shape: Shape, width: int, cluster: Cluster, launch: Launch, prompt: int, reply: int, ahead: bool = False
 ) -> Serving | None:
-    """Of an engine's node, for a model at `width` bytes per number. None for an engine that holds no weights here (scripted, remote)."""
+    """Of an engine's node, for a model at `width` bytes per number; `ahead`: it also works while a policy trains. None for an engine that
+    holds no weights here (scripted, remote)."""
     said = settings(node)
     assert cluster.memory is not None
     if "tensor_parallel" in said:
@@ -74,13 +75,13 @@ def serving(
         apart = said["gpus"] is not None and min(said["gpus"]) >= launch.processes
         host = float(shape.parameters * width) if said["sleep"] == 1 else 0.0
         room = cache * group / (shape.kv_values * width)
-        rest = 0.0 if said["sleep"] else share
+        rest = 0.0 if said["sleep"] and not ahead else share
         return Serving("vllm", group, groups, share, rest, host, apart, weights, cache, room, int(said["max_batch"]))
     if "cache_tokens" in said:
         most = max(1, min(int(said["max_batch"]), int(said["cache_tokens"]) // (prompt + reply)))
         room = 2 * most * (prompt + reply)
         cache = float(room * shape.kv_values * width)
-        return Serving("native", 1, launch.world, cache, 0.0, 0.0, False, 0.0, cache, room, most)
+        return Serving("native", 1, launch.world, cache, cache if ahead else 0.0, 0.0, False, 0.0, cache, room, most)
     return None
 
 

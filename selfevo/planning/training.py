@@ -15,8 +15,9 @@ from .policies import Held, needs_of, versions_of
 from .states import States, states
 from .work import Range
 
-BUCKET = 5e8
-"""Numbers in the buffer through which DeepSpeed reduces gradients (`reduce_bucket_size`), in the dtype of the weights."""
+BUCKET = 1 << 27
+"""Most numbers in the buffer through which DeepSpeed reduces gradients, in the dtype of the weights; else a sixteenth of the model
+(`learning.zero`)."""
 LIVE = 1e9
 """Most parameters that stage 3 keeps gathered at once (`stage3_max_live_parameters`)."""
 WHOLE = ("full", "topk", "entropy")
@@ -55,7 +56,8 @@ class Fit:
     def buffers(self) -> float:
         """Bytes that DeepSpeed's collectives take."""
         live = min(LIVE, self.policy.trained) * self.how.bytes if self.launch.zero == 3 else 0.0
-        return (BUCKET * self.how.bytes if self.launch.zero else 0.0) + max(0.0, live - self.states.gathered / 2)
+        bucket = min(BUCKET, self.policy.trained / 16) * self.how.bytes if self.launch.zero else 0.0
+        return bucket + max(0.0, live - self.states.gathered / 2)
 
     @property
     def activations(self) -> float:

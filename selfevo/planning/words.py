@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PHASES = {"train": "training", "generate": "generating"}
 KINDS = ("generate", "score", "train")
+WIDTH = 80
 
 
 def parts(plan: Plan, verbose: bool) -> Iterator[str | Table]:
@@ -26,8 +28,8 @@ def parts(plan: Plan, verbose: bool) -> Iterator[str | Table]:
     yield memory(plan)
     if plan.host:
         said = ", ".join(f"{name} {gib(size)}" for name, size in plan.host.items())
-        yield f"host memory per node: {gib(sum(plan.host.values()))} of {plan.cluster.host_memory:,.0f} GiB ({said})"
-    yield verdict(plan)
+        yield wrapped(f"host memory per node: {gib(sum(plan.host.values()))} of {plan.cluster.host_memory:,.0f} GiB ({said})")
+    yield wrapped(verdict(plan))
     done = work(plan)
     yield ""
     yield work_table(done)
@@ -107,10 +109,10 @@ def explained(plan: Plan) -> Iterator[str]:
     """How each number came about, then the formulas."""
     yield "memory, reckoned from"
     for item in plan.items:
-        yield f"  {item.name}: {item.why}"
+        yield wrapped(f"  {item.name}: {item.why}")
     for module in (states, activations, serving, hours):
-        yield ""
-        yield from formulas(module)
+        first, *rest = formulas(module)
+        yield from ("", wrapped(first), *rest)
 
 
 def formulas(module: Any) -> list[str]:
@@ -142,6 +144,11 @@ def values(plan: Plan) -> dict[str, Any]:
             "reserve": plan.cluster.reserve,
         },
     }  # fmt: skip
+
+
+def wrapped(text: str) -> str:
+    """A sentence over lines of 80 columns, the later ones indented; a path or a setting is never broken."""
+    return "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False))
 
 
 def table(columns: Sequence[str]) -> Table:
