@@ -25,8 +25,8 @@ class Client:
 
     A connection that fails, a time-out, and the statuses 408, 409, 429 and 5xx are tried again, `retries` times at most: after 0.5 s,
     twice that and so on up to 8 s, less a random quarter, or after what Retry-After says where that is 2 minutes or less. All else
-    is an error at once. `timeout`: seconds without a sign from the endpoint that end one try. `give_up`: seconds for one request,
-    with its retries and waits.
+    is an error at once. `timeout`: seconds without a sign from the endpoint that end one try. `give_up`: seconds for one request
+    from its first try on, with the waits between them.
     """
 
     url: str
