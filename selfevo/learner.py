@@ -252,7 +252,7 @@ class Learner:
         if state is not None and state["value_head"] is not None:
             target.heads["value"].load_state_dict(state["value_head"])
 
-    def _made(self, target: Any) -> Weights:
+    def _made(self, target: Any) -> Any:
         """The trainable tensors as the launcher says: whole on every rank, or shared by DeepSpeed."""
         from .learning.weights import Weights
 

@@ -34,6 +34,8 @@ def main(folder: Path) -> int:
         said |= {"status": error.exit_code, "text": str(error), "printed": getattr(error, "printed", False)}
     except KeyboardInterrupt:
         said |= {"status": 3, "text": "interrupted"}
+    if said["status"] and not (ranks is not None and ranks.main):
+        _let_the_main_rank_speak(folder / "said.json")
     if ranks is not None and ranks.main:
         part = folder / "said.part"
         part.write_text(json.dumps(said))
@@ -48,6 +50,13 @@ def _run(job: dict[str, Any], ranks: Ranks) -> float | None:
     from .run import here
 
     return here(load_text(job["spec"]), Path(job["root"]), job["resume"], ranks)
+
+
+def _let_the_main_rank_speak(said: Path) -> None:
+    """The first rank that fails has torchrun end the others. What ended them all, the main rank tells best."""
+    end = time.monotonic() + 10.0
+    while not said.exists() and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def _has_gpu() -> bool:

@@ -25,14 +25,16 @@ class ZeroWeights:
     Stages 1 and 2 train the policy's own tensors, which every rank holds whole. In stage 3 a twin of the model is divided, and the
     policy's own model is what it is handed over to after every step: engines, checkpoints and forks find plain weights there.
     DeepSpeed averages gradients over ranks where the learner wants their sum, so the loss is multiplied by the number of ranks.
+    Gradients are reduced inside backward passes, so every rank makes as many (`lockstep`).
     State goes out and in whole and by parameter name, in the format of `Weights`: a checkpoint of n ranks resumes on any number.
     """
+
+    lockstep = True
 
     def __init__(self, target: Any, betas: tuple[float, float], eps: float, weight_decay: float, ranks: Ranks):
         assert ranks.zero is not None
         self.ranks, self.zero, self.target = ranks, ranks.zero, target
         self.divided = self.zero.stage == 3
-        self.lockstep = self.zero.stage >= 2  # gradients are reduced inside the backward pass
         self._check()
         self.params = trainable(target)  # in stage 3 what is handed over to
         model = copy.deepcopy(target.model) if self.divided else target.model
@@ -85,11 +87,11 @@ class ZeroWeights:
 
     def _start_moments(self) -> None:
         """Moments of zero, as AdamW makes them at its first step: so they are there to be loaded into."""
-        for group in self._adam.param_groups:
-            for p in group["params"]:
-                self._adam.state[p] = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        zero = self.engine.optimizer
+        for p in zero.fp32_partitioned_groups_flat if self.divided else [p for g in self._adam.param_groups for p in g["params"]]:
+            self._adam.state[p] = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
         if not self.divided:
-            self.engine.optimizer._lazy_init_hp_params_optimizer_state()
+            zero._lazy_init_hp_params_optimizer_state()
 
     # one step
 
@@ -111,8 +113,14 @@ class ZeroWeights:
 
     def norm(self) -> float:
         """The global 2-norm of the reduced gradients."""
-        zero = self.engine.optimizer
-        return float(torch.linalg.vector_norm(torch.stack(zero._get_norm_groups())) if self.divided else zero.scaled_global_norm())
+        from deepspeed.runtime.utils import get_global_norm_of_tensors
+
+        zero = self.engine.optimizer  # DeepSpeed has three classes behind this, each with its own way to the norm
+        if self.divided:
+            return float(torch.linalg.vector_norm(torch.stack(zero._get_norm_groups())))
+        if self.half and self.zero.stage == 1:
+            return float(get_global_norm_of_tensors(zero.get_grads_for_norm()[0]))
+        return float(zero.scaled_global_norm())
 
     def step(self, lr: float, norm: float, limit: float | None) -> None:
         """One AdamW step at `lr`, with the gradients, whose norm is given, scaled down to a norm of `limit`."""

@@ -1,12 +1,12 @@
-"""One process of a training run on ranks: the learner on given samples. `python zero_training.py SETTINGS OUT`, under torchrun or alone.
+"""Trainings of the learner on given samples, one after the other, as one rank: `python zero_training.py FOLDER NAME...`.
 
-SETTINGS is JSON: {"stage": 0..3, "offload": ..., "steps": n, "dtype": "float32" | "bfloat16", "start": file to load, "sizes": [...]}.
-OUT gets the losses, the metrics, the weights, the learner's state and what this process holds of it.
+FOLDER/NAME.json holds settings: {"stage": 0..3, "offload", "steps", "dtype", "start": a training whose end this one starts from,
+"learner": more of its settings}. FOLDER/NAME.<rank> gets what the rank ended with.
 """
 
 from __future__ import annotations
 
-import copy
+import gc
 import json
 import sys
 from pathlib import Path
@@ -19,8 +19,8 @@ from selfevo.objectives import KL, ClippedRatio
 from selfevo.ranks import Ranks, Zero
 
 
-def train(settings: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
-    """Updates of one step each, from the settings' start."""
+def train(settings: dict[str, Any], start: dict[str, Any] | None, ranks: Ranks) -> dict[str, Any]:
+    """Updates from a start."""
     policy = tiny_policy(dtype=getattr(torch, settings["dtype"]))
     reference = near(tiny_policy())
     samples = sampled(make_samples(9, adv=gaussian), reference)
@@ -28,32 +28,31 @@ def train(settings: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     learner = Bench.learner(samples, objective, lr=1e-3, micro_tokens=30, weight_decay=0.1, clip_norm=0.05, **settings.get("learner", {}))
     learner.on(ranks)
     context = Context({"solver@base": reference})
-    if settings.get("start"):
-        kept = torch.load(settings["start"], weights_only=False)
-        policy.model.load_state_dict(kept["weights"])
-        policy.version = kept["version"]
-        learner.load_state_dict(kept["state"])
+    if start is not None:
+        policy.model.load_state_dict(start["weights"])
+        policy.version = start["version"]
+        learner.load_state_dict(start["state"])
     losses, norms = [], []
     for _ in range(settings["steps"]):
         learner.update(policy, [], context)
         losses.append(context.metrics["train/loss"])
         norms.append(context.metrics["train/grad_norm"])
-    state = learner.state_dict()
-    return {
-        "losses": losses, "norms": norms, "metrics": dict(context.metrics), "state": copy.deepcopy(state), "version": policy.version,
-        "weights": {n: p.detach().clone() for n, p in policy.model.state_dict().items()},
-    }  # fmt: skip
+    weights = {n: p.detach().clone() for n, p in policy.model.state_dict().items()}
+    return {"losses": losses, "norms": norms, "weights": weights, "state": learner.state_dict(), "version": policy.version}
 
 
-def main() -> None:
-    """Each rank writes OUT.<rank>."""
-    settings = json.loads(sys.argv[1])
-    ranks = Ranks(Zero(settings["stage"], settings.get("offload", "none")) if settings["stage"] else None)
-    found = train(settings, ranks)
-    torch.save(found, f"{sys.argv[2]}.{ranks.index}")
-    ranks.leave()
+def main(folder: Path, names: list[str]) -> None:
+    """All trainings of this process."""
+    shared: dict[tuple[int, str], Ranks] = {}
+    for name in names:
+        settings = json.loads((folder / f"{name}.json").read_text())
+        how = (settings["stage"], settings["offload"])
+        ranks = shared.setdefault(how, Ranks(Zero(*how) if how[0] else None))  # type: ignore[arg-type]
+        begun = settings["start"]
+        start = None if begun is None else torch.load(folder / f"{begun}.0", weights_only=False)
+        torch.save(train(settings, start, ranks), folder / f"{name}.{ranks.index}")
+        gc.collect()
 
 
 if __name__ == "__main__":
-    assert Path(sys.argv[0]).is_file()
-    main()
+    main(Path(sys.argv[1]), sys.argv[2:])
