@@ -3,5 +3,6 @@
 from .native import Native
 from .openai import OpenAI
 from .scripted import Scripted
+from .vllm import Vllm
 
-__all__ = ["Native", "OpenAI", "Scripted"]
+__all__ = ["Native", "OpenAI", "Scripted", "Vllm"]

@@ -1,0 +1,73 @@
+"""Questions to a vLLM server on this machine, many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import EngineError
+from .endpoint.beside import beside
+
+POLL = 1.0
+"""Seconds between two looks at whether the server still lives."""
+
+
+class Client:
+    """Posts JSON to a server; `alive` raises when its process has ended, `stall_seconds` without any answer is an error too."""
+
+    def __init__(self, url: str, at_once: int, stall_seconds: float, alive: Callable[[], None]):
+        self.url, self.at_once, self.stall_seconds, self.alive = url, at_once, stall_seconds, alive
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One answer."""
+        return self.all(path, [body or {}])[0]
+
+    def all(self, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Answers in order; at most `at_once` are asked for at a time. Raises EngineError with what the server says is wrong."""
+        return beside(lambda: self._all(path, bodies))
+
+    async def _all(self, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
+        import httpx
+
+        room, heard = asyncio.Semaphore(self.at_once), [time.monotonic()]
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        async with httpx.AsyncClient(base_url=self.url, timeout=None, limits=limits, trust_env=False) as http:  # no proxy: it is here
+
+            async def one(body: Mapping[str, Any]) -> Any:
+                async with room:
+                    reply = await http.post(path, json=body)
+                heard[0] = time.monotonic()
+                if reply.status_code != 200:
+                    raise EngineError(f"vLLM refuses {path}: {_reason(reply.text)} (status {reply.status_code})")
+                return reply.json() if reply.content else None
+
+            tasks = [asyncio.create_task(one(body)) for body in bodies]
+            try:
+                while True:
+                    done, waiting = await asyncio.wait(tasks, timeout=POLL, return_when=asyncio.FIRST_EXCEPTION)
+                    for task in done:
+                        task.result()
+                    if not waiting:
+                        return [task.result() for task in tasks]
+                    self.alive()
+                    if time.monotonic() - heard[0] > self.stall_seconds:
+                        raise EngineError(f"the vLLM server has not answered for {self.stall_seconds:g} s (engine.stall_seconds)")
+            except httpx.HTTPError as error:
+                self.alive()
+                raise EngineError(f"the vLLM server at {self.url} broke off: {str(error) or type(error).__name__}") from error
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _reason(text: str) -> str:
+    try:
+        said = json.loads(text)
+        text = str(said["error"]["message"] if "error" in said else said.get("detail", said))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return " ".join(text.split())[:300]

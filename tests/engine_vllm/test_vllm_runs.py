@@ -1,0 +1,36 @@
+"""Whole runs with engine=vllm: after each update the sampler's weights are the learner's."""
+
+from __future__ import annotations
+
+import pytest
+from as_user import TINY
+from real_runs import run_in
+
+pytestmark = pytest.mark.scale
+ENGINE = ["engine=vllm", "engine.eager=true", "engine.cache_gib=0.25", "engine.max_batch=32"]
+CORRECTED = ["optimizer.objective.pg.old=old", "+optimizer.objective.pg.truncate=2.0"]
+
+
+@pytest.mark.parametrize("mode", ["in-process", "server"])
+@pytest.mark.parametrize("corrected", [[], CORRECTED], ids=["plain", "corrected"])
+def test_in_every_iteration_the_samplers_log_probs_are_the_learners(tmp_path, mode, corrected):
+    run = run_in(tmp_path / "run", [*TINY, *ENGINE, f"engine.mode={mode}", "scale.iterations=3", "optimizer.lr=2e-3", *corrected])
+    gaps = run.metric("train", "train/sampler_gap")
+    assert len(gaps) == 3
+    assert max(gaps) < 1e-3
+    assert run.metric("train", "train/grad_norm")[0] > 0
+    policy = run.policy
+    assert policy.name == "000003"
+    assert run.run.world.engines[""]._holding is None
+
+
+def test_several_policies_and_versions_take_turns_in_one_engine(tmp_path):
+    """The solver's replies are scored under the base, after each update: two sets of weights of one architecture."""
+    overrides = ["optimizer.ema=0.5", "+roles.average={policy: solver@ema, prompt: solve, max_tokens: 16}"]
+    stage = "+stages.look={kind: rollout, role: average, tasks: curriculum, n: 2, group: 2}"
+    base = ["+roles.first={policy: solver@base, prompt: solve, max_tokens: 16}"]
+    other = "+stages.first={kind: rollout, role: first, tasks: curriculum, n: 2, group: 2}"
+    loop = "loop.main.do=[rollout,score,train,look,first]"
+    run = run_in(tmp_path / "run", [*TINY, *ENGINE, "optimizer.lr=2e-3", *overrides, stage, *base, other, loop])
+    assert max(run.metric("train", "train/sampler_gap")) < 1e-3
+    assert {row.trajectory.policy for row in run.rows("main.1", "look")} == {"solver@ema"}
