@@ -100,7 +100,7 @@ def last_words() -> Iterator[None]:
             raise
         interrupted = True
     except SelfevoError as error:
-        if Announce.jobs is None or not (last := closing(Announce.jobs, False)):
+        if Announce.jobs is None or not Announce.jobs.begun or not (last := closing(Announce.jobs, False)):
             raise
         complain(error)
         raise last from error

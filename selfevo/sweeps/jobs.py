@@ -101,6 +101,11 @@ class Jobs:
         return [outcome for number in sorted(numbers) if (outcome := self.get(number)) is not None]
 
     @property
+    def begun(self) -> bool:
+        """Whether any job is past waiting."""
+        return any(outcome.state != "waiting" for outcome in self.read())
+
+    @property
     def _stop_file(self) -> Path:
         return self.folder / "stop"
 

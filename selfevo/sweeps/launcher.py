@@ -50,7 +50,10 @@ class SweepLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's own call. Raises UserError when the package is not installed."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        require(self.needs, f"hydra/launcher={config.hydra.runtime.choices.get('hydra/launcher', self.needs)}")
+        choice = config.hydra.runtime.choices.get("hydra/launcher", self.needs)
+        require(self.needs, f"hydra/launcher={choice}")
+        if config.hydra.job.chdir:
+            raise UserError(f"hydra.job.chdir: runs of hydra/launcher={choice} stay in the folder the sweep was started in; expected false")
 
     @abstractmethod
     def run(self, workers: Sequence[Worker], jobs: Jobs) -> Iterator[Outcome]:
@@ -127,7 +130,7 @@ class SweepLauncher(Launcher):
                     outcome = outcome.done(again.last_value(spec, root))
                 else:
                     where, env = str(shortest(jobs.sweep.absolute())), {k: str(v) for k, v in cfg.hydra.job.env_set.items()}
-                    worker = Worker(where, number, str(root if cfg.hydra.job.chdir else Path.cwd()), env)
+                    worker = Worker(where, number, str(Path.cwd()), env)
                     jobs.folder.mkdir(parents=True, exist_ok=True)
                     jobs.file(number, "yaml").write_text(dump(spec))
             except SelfevoError as error:

@@ -24,6 +24,7 @@ def test_the_wheel_holds_every_config_and_asset(tmp_path: Path) -> None:
     configs = {f"selfevo/configs/{p.relative_to(REPO / 'configs')}" for p in (REPO / "configs").rglob("*.yaml")}
     assets = {str(p.relative_to(REPO)) for p in (REPO / "selfevo" / "assets").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     assert configs | assets <= names
+    assert "hydra_plugins/selfevo_sweeps/plugins.py" in names  # Hydra finds launchers by where they lie
     assert not [n for n in names if n.startswith(("tests/", "configs/"))]
 
 

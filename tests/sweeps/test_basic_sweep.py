@@ -31,6 +31,7 @@ def test_a_failed_run_does_not_stop_the_sweep_and_is_named_at_its_end(
     assert finished(tmp_path) == {"0", "2"}
 
 
+@pytest.mark.slow
 def test_a_failure_that_is_no_mistake_of_the_user_is_exit_status_1(
     say: Say, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Finished
 ) -> None:
@@ -81,6 +82,7 @@ def test_the_same_command_keeps_what_is_finished_and_goes_on_with_the_rest(
         assert metrics(tmp_path / "sweep" / name) == metrics(whole / name)
 
 
+@pytest.mark.slow
 def test_a_folder_of_other_runs_is_not_taken_for_this_sweep(say: Say, quick: list[str], tmp_path: Path) -> None:
     assert say("run", "-m", *quick, "seed=0,1", f"hydra.sweep.dir={tmp_path}").status == 0
     before = metrics(tmp_path / "1")
@@ -91,6 +93,7 @@ def test_a_folder_of_other_runs_is_not_taken_for_this_sweep(say: Say, quick: lis
     assert metrics(tmp_path / "1") == before
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_loop_is_resumed_by_the_same_sweep(say: Say, quick: list[str], tmp_path: Path, finished: Finished) -> None:
     command = ["run", "-m", *quick, "seed=0,1", f"hydra.sweep.dir={tmp_path}"]
     assert say(*command).status == 0
@@ -103,6 +106,7 @@ def test_a_run_killed_in_its_loop_is_resumed_by_the_same_sweep(say: Say, quick: 
     assert metrics(tmp_path / "0") == whole
 
 
+@pytest.mark.slow
 def test_every_job_leaves_what_was_asked_of_it_and_what_became_of_it(say: Say, quick: list[str], tmp_path: Path) -> None:
     metric = "eval/chain_sum/pass@1"
     assert say("run", "-m", *quick, "seed=0,1", f"metric={metric}", f"hydra.sweep.dir={tmp_path}").status == 0

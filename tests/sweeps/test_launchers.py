@@ -127,6 +127,61 @@ def test_ctrl_c_stops_every_run_a_killed_one_fails_alone_and_the_same_command_en
         assert stages == [("start", "evaluate"), ("main.0", "rollout"), ("main.0", "score"), ("main.0", "evaluate")]
 
 
+@pytest.fixture
+def slurm_in_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command `srun` on the path, which submitit takes for a cluster: enough to write what sbatch would be given."""
+    pytest.importorskip("submitit")
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text("#!/bin/sh\nexit 1\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("slurm_in_name")
+def test_what_slurm_is_asked_for_is_what_was_set(tmp_path: Path) -> None:
+    from omegaconf import OmegaConf
+
+    from hydra_plugins.selfevo_sweeps._confs import SlurmConf
+    from hydra_plugins.selfevo_sweeps._launchers import SubmititSlurmLauncher
+
+    conf = OmegaConf.structured(SlurmConf(submitit_folder=str(tmp_path), name="mine", partition="gpu", timeout_min=90, gpus_per_node=2,
+                                          cpus_per_task=4, mem_gb=10, additional_parameters={"reservation": "us"}, setup=["module load x"],
+                                          max_num_timeout=2))  # fmt: skip
+    executor = SubmititSlurmLauncher(**{k: v for k, v in conf.items() if k != "_target_"})._executor()
+    text = executor._executor._make_submission_file_text("the command", "uid")
+    lines = [line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH --")]
+    options = dict(line.split("=", 1) for line in lines if "=" in line)
+    asked = {"partition": "gpu", "time": "90", "gpus-per-node": "2", "cpus-per-task": "4", "mem": "10GB", "reservation": "us",
+             "job-name": "mine", "nodes": "1", "ntasks-per-node": "1"}  # fmt: skip
+    assert {k: options.get(k) for k in asked} == asked
+    assert options["signal"].endswith("@120") and "module load x" in text.splitlines()
+    assert executor._executor.max_num_timeout == 2
+
+
+def test_slurm_where_there_is_none_is_one_line(quick: list[str], tmp_path: Path, sweep: Callable[..., Popen[str]]) -> None:
+    pytest.importorskip("submitit")
+    said = ended(sweep("hydra/launcher=submitit_slurm", "seed=0,1"))
+    assert said.status == 2
+    assert said.line == 'hydra.launcher: RuntimeError: Could not detect "srun", are you indeed on a slurm cluster?'
+
+
+def test_a_job_that_its_queue_takes_back_goes_on_when_it_is_queued_again(sweep: Callable[..., Popen[str]], tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    gate, folder = tmp_path / "gate", tmp_path / "sweep"
+    process = sweep("hydra/launcher=submitit_local", "seed=0", waiting(gate))
+    until(lambda: gate.with_suffix(".here").exists() or process.poll() is not None, "the run never came to its score stage")
+    (worker,) = [pid for pid in pids("submitit.core._submit", str(folder)) if "submitit.local._local" not in command_of(pid)]
+    os.kill(worker, signal.SIGUSR2)  # what Slurm sends before it preempts a job or its time is over
+    until(lambda: "stopping after this stage" in Jobs(folder).file(0, "txt").read_text(), "the run was not asked to stop")
+    gate.touch()
+    said = ended(process)
+    assert said.status == 0, said.err
+    told = Jobs(folder).file(0, "txt").read_text()
+    assert told.index("stopped after") < told.index("resuming run") < told.index("done after")
+    assert [stage for _, stage, _ in metrics(folder / "0")] == ["evaluate", "rollout", "score", "evaluate"]
+
+
 def heard(jobs: Jobs, number: int) -> bool:
     """Whether a run that began knows that it is to stop."""
     return jobs.state(number) != "running" or "stopping after this stage" in jobs.file(number, "txt").read_text()
