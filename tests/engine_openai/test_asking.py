@@ -198,5 +198,5 @@ def test_contexts_of_another_policy_and_scores_are_refused(make: Make) -> None:
     with pytest.raises(EngineError, match="an endpoint cannot score tokens"):
         engine.score([])
     with pytest.raises(EngineError, match="no policy yet"):
-        OpenAI("tiny").generate([ask()])
+        OpenAI("tiny", cache=None).generate([ask()])
     assert engine.generate([]) == []
