@@ -73,7 +73,7 @@ def outputs(folder: Path) -> list[Finding]:
         what = Finding("outputs", "ok", f"{folder} can be written", needed=True)
     free = shutil.disk_usage(near).free / GIB
     full = free < ROOM
-    return [what, Finding("disk", "problem" if full else "ok", f"{free:.1f} GiB free at {near}",
+    return [what, Finding("disk", "problem" if full else "ok", f"{free:.1f} GiB free at {near.absolute()}",
                           "checkpoint.keep=1 keeps fewer weights; or hydra.run.dir=DIR on another disk" if full else "")]  # fmt: skip
 
 

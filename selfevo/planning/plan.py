@@ -61,6 +61,13 @@ class Plan:
         return sum(getattr(item, phase) for item in self.items)
 
     @property
+    def unplanned(self) -> list[str]:
+        """Stages that train weights in a way of which nothing is known here."""
+        known = {f.stage for f in self.fits}
+        weights = {n for n, node in self.spec.stages.items() if node["kind"] == "train" and node.get("policy") in self.policies}
+        return sorted(weights - known)
+
+    @property
     def problems(self) -> list[str]:
         """Why it cannot run on this cluster, in words; empty when it can."""
         c, out = self.cluster, []

@@ -101,8 +101,8 @@ def fit(
 
 
 def _parts(samples: float, mini_batch: int | None) -> int:
-    """Steps of one pass over so many samples."""
-    return 1 if mini_batch is None else max(1, math.ceil(samples / mini_batch))
+    """Steps of one pass over so many samples; none without samples."""
+    return math.ceil(samples / mini_batch) if mini_batch is not None else min(1, math.ceil(samples))
 
 
 def _builders(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -30,6 +30,8 @@ def parts(plan: Plan, verbose: bool) -> Iterator[str | Table]:
         said = ", ".join(f"{name} {gib(size)}" for name, size in plan.host.items())
         yield wrapped(f"host memory per node: {gib(sum(plan.host.values()))} of {plan.cluster.host_memory:,.0f} GiB ({said})")
     yield wrapped(verdict(plan))
+    for stage in plan.unplanned:
+        yield wrapped(f"not planned: what {stage} takes, since its optimizer is not the learner")
     done = work(plan)
     yield ""
     yield work_table(done)
@@ -100,7 +102,7 @@ def time_words(done: Sequence[Work], plan: Plan) -> Iterator[str]:
     """GPU-hours, and what they rest on."""
     spent = total(list(done), "seconds") * float(plan.gpus)
     c = plan.cluster
-    yield f"{ranged(spent, hour)} GPU-hours on {plan.gpus} GPUs,"
+    yield f"{ranged(spent, hour)} GPU-hours on {plan.gpus} GPU{'s' if plan.gpus > 1 else ''},"
     yield f"at {c.training:.0%} of their FLOP/s and {c.decoding:.0%} of their bandwidth,"
     yield f"prompts of {plan.prompt} and replies of {plan.reply:,.0f} tokens (--prompt, --reply say otherwise)"
 
@@ -137,6 +139,7 @@ def values(plan: Plan) -> dict[str, Any]:
         "host_bytes_per_node": dict(plan.host),
         "fits": not plan.problems,
         "problems": plan.problems,
+        "not_planned": plan.unplanned,
         "work": {w.stage: {f: [(r := getattr(w, f)).low, r.high] for f in fields} for w in done},
         "gpu_hours": None if plan.cluster.kind is None else [x * plan.gpus / 3600 for x in (spent.low, spent.high)],
         "assumed": {
@@ -176,11 +179,13 @@ def count(value: float) -> str:
 
 def ranged(value: Range, how: Callable[[float], str] = count) -> str:
     """The least and the most, or the one number."""
-    low, high = how(value.low), how(value.high)
+    low, high = "0" if value.low == 0 < value.high else how(value.low), how(value.high)
     return high if low == high else f"{low} - {high}"
 
 
 def hour(seconds: float) -> str:
     """Hours, in two digits where they are few; a dash for no time."""
     value = seconds / 3600
-    return "-" if not value else f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+    if not value:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}" if value >= 0.01 else "<0.01"

@@ -14,7 +14,7 @@ LEDGERS = ("decisions.md", "methods.md", "performance.md")
 """Pages whose runs take hours: their specs are checked, and the scripts they name must exist."""
 
 MOST_SKIPPED = 6
-QUICK = ("selfevo validate", "selfevo list", "selfevo --", "make ")
+QUICK = ("selfevo validate", "selfevo list", "selfevo plan", "selfevo --", "make ")
 
 
 def case(block: Block) -> object:
@@ -65,7 +65,7 @@ def test_few_commands_are_skipped_and_each_says_why() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_stand_in_bash_blocks_only(page: Path) -> None:
-    command = re.compile(r"^(\$ )?(selfevo (run|resume|validate|list|report)|make \w)", re.MULTILINE)
+    command = re.compile(r"^(\$ )?(selfevo (run|resume|validate|list|report|plan|doctor)|make \w)", re.MULTILINE)
     assert not [b.id for b in blocks_of(page) if b.kind != "bash" and command.search(b.body)]
 
 
