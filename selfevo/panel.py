@@ -133,7 +133,7 @@ def _failure(name: str) -> bool:
 def closing(state: State, status: str, seconds: Mapping[str, float], report: bool) -> list[str]:
     """The run's last words: what improved, where the time went, where everything is or how to go on. Plain lines.
 
-    `seconds`: by kind of work, and "total". `report`: whether report.html is there.
+    `seconds`: by kind of work, "total" of the wall, and "overlapped" of work beside other work. `report`: whether report.html is there.
     """
     total = seconds.get("total", 0.0)
     lines = [f"{status} after {duration(total)}"]
@@ -144,8 +144,9 @@ def closing(state: State, status: str, seconds: Mapping[str, float], report: boo
         first, last = sum(state.rewards[:n]) / n, sum(state.rewards[-n:]) / n
         lines.append(f"  reward: {first:.3f} -> {last:.3f} (mean of the first and last {n} of {len(state.rewards)} score stages)")
     if total > 0:
-        other = max(0.0, total - sum(seconds.get(k, 0.0) for k in KINDS))
-        shares = {**{k: seconds.get(k, 0.0) for k in KINDS}, "other": other}
+        beside = {"overlapped": seconds["overlapped"]} if seconds.get("overlapped") else {}
+        other = max(0.0, total + sum(beside.values()) - sum(seconds.get(k, 0.0) for k in KINDS))
+        shares = {**{k: seconds.get(k, 0.0) for k in KINDS}, "other": other, **beside}
         lines.append("  time: " + ", ".join(f"{k} {100 * v / total:.0f}%" for k, v in shares.items()))
     lines.append(f"  directory: {state.root}")
     if status == "done":

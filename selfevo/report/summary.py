@@ -76,12 +76,14 @@ def _measured(metrics: Metrics, metric: str, stage: str, index: int) -> Measured
 
 @dataclass
 class Spent:
-    """Seconds of one stage (or of the whole run) by kind of work; `other` is what no kind accounts for."""
+    """Seconds of one stage (or of the whole run) by kind of work; `other` is what no kind accounts for. `overlapped` of the work passed
+    beside other stages: with it the kinds sum to more than `seconds`."""
 
     stage: str
     kind: str = ""
     executions: int = 0
     seconds: float = 0.0
+    overlapped: float = 0.0
     by_kind: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*KINDS, "other"), 0.0))
 
     def add(self, line: Line) -> None:
@@ -91,7 +93,9 @@ class Spent:
         known = {k: line.metrics.get(f"time/{k}", 0.0) for k in KINDS}
         for k, value in known.items():
             self.by_kind[k] += value
-        self.by_kind["other"] += max(0.0, line.seconds - sum(known.values()))
+        beside = line.metrics.get("time/overlapped", 0.0)
+        self.overlapped += beside
+        self.by_kind["other"] += max(0.0, line.seconds + beside - sum(known.values()))
 
     def shown(self, kinds: Iterable[str]) -> list[tuple[str, float]]:
         """(kind, seconds) of these kinds."""
