@@ -17,6 +17,8 @@ from .weights import groups_of, trainable
 
 SMALLEST_BUCKET, LARGEST_BUCKET = 1 << 16, 1 << 27
 """Bounds of the gradients (elements) that are reduced together, a sixteenth of the model between them: buffers beside what is divided."""
+LARGEST_WHOLE = 100_000
+"""Stage 3 leaves tensors of at most so many elements whole (norms, say), if they are no more than a thousandth of the model."""
 
 
 class ZeroWeights:
@@ -73,6 +75,7 @@ class ZeroWeights:
             "zero_optimization": {
                 "stage": self.zero.stage,
                 "overlap_comm": False,
+                "stage3_param_persistence_threshold": min(LARGEST_WHOLE, numel // 1000),
                 "reduce_bucket_size": min(LARGEST_BUCKET, max(SMALLEST_BUCKET, numel // 16)),
                 **({"offload_optimizer": offload} if self.zero.offload != "none" else {}),
                 **({"offload_param": offload} if self.zero.offload == "all" else {}),

@@ -15,6 +15,7 @@ import torch
 pytestmark = pytest.mark.scale
 
 SUPPORT = Path(__file__).parents[1] / "support"
+RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 STEPS = 10
 SEVERAL = {"mini_batch": 4, "epochs": 2, "ema": 0.5}
 HOW = [(0, "none"), (1, "none"), (2, "none"), (3, "none"), (1, "optimizer"), (2, "optimizer"), (3, "all")]
@@ -23,16 +24,18 @@ STAGES = (1, 2, 3)
 Found = dict[str, list[dict[str, Any]]]
 
 
+def run(command: list[str], folder: Path) -> None:
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SUPPORT), "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def start(folder: Path, processes: int, trainings: dict[str, dict[str, Any]]) -> Found:
     """What each rank ended with, training by training."""
     for name, settings in trainings.items():
         whole = {"stage": 0, "offload": "none", "steps": STEPS, "dtype": "float32", "start": None, **settings}
         (folder / f"{name}.json").write_text(json.dumps(whole))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SUPPORT), "DS_ACCELERATOR": "cpu"}
-    command = [sys.executable, *launch, str(SUPPORT / "zero_training.py"), str(folder), *trainings]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, cwd=folder)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run([sys.executable, *(RANKS if processes > 1 else []), str(SUPPORT / "zero_training.py"), str(folder), *trainings], folder)
     return {name: [torch.load(folder / f"{name}.{rank}", weights_only=False) for rank in range(processes)] for name in trainings}
 
 
@@ -96,3 +99,28 @@ def test_bfloat16_keeps_float32_masters(found: Found, stage: int) -> None:
     for name, value in masters.items():
         assert value.dtype == torch.float32
         assert torch.equal(value.bfloat16(), two["weights"][name.removeprefix("model.")]), name
+
+
+@pytest.fixture(scope="module")
+def bytes_per_parameter(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, float]]]:
+    """Between two micro-batches and after a step, on each of two ranks."""
+    folder = tmp_path_factory.mktemp("memory")
+    run([sys.executable, *RANKS, str(SUPPORT / "zero_memory.py"), str(folder / "held"), "0", "1", "2", "3"], folder)
+    out = {}
+    for stage in (0, *STAGES):
+        found = [json.loads((folder / f"held.{stage}.{rank}").read_text()) for rank in range(2)]
+        out[stage] = [{key: f[key] / f["parameters"] for key in ("between", "after")} for f in found]
+    return out
+
+
+@pytest.mark.parametrize("stage, gradients, rest", [
+    (0, 4, 4 + 8),                       # weights and moments
+    (1, 4, 4 + (4 + 8) / 2),             # DeepSpeed keeps masters of float32 weights too
+    (2, 4 / 2, 4 + (4 + 8) / 2),
+    (3, 4 / 2, 4 + (4 + 4 + 8) / 2),     # the first 4: the plain model that the divided weights are handed over to
+])  # fmt: skip
+def test_memory_of_a_rank_is_what_theory_says(
+    bytes_per_parameter: dict[int, list[dict[str, float]]], stage: int, gradients: float, rest: float
+) -> None:
+    for rank in bytes_per_parameter[stage]:
+        assert rank["between"] == pytest.approx(gradients + rest, rel=0.1)
