@@ -95,9 +95,11 @@ class Plan:
             out.append(f"launcher.processes is {self.launch.processes}, expected at most {c.gpus}, the GPUs of a node")
         if self.launch.nodes > c.nodes:
             out.append(f"launcher.nodes is {self.launch.nodes}, expected at most {c.nodes}")
+        if self.launch.engines and self.gpus > c.gpus * c.nodes:
+            out.append(f"launcher: ranks and engines take {self.gpus} GPUs, expected at most {c.gpus * c.nodes}")
         for name, s in self.served.items():
             path = f"engines.{name}" if name else "engine"
-            if s.kind == "vllm" and s.gpus > c.gpus:
+            if s.kind == "vllm" and s.gpus > c.gpus and not self.launch.engines:
                 out.append(f"{path}: tensor_parallel x replicas is {s.gpus}, expected at most {c.gpus}, the GPUs of a node")
             heads = {p.name: p.shape.heads for p in self.policies.values() if p.shape.heads % s.group}
             out += [f"{path}.tensor_parallel is {s.group}, expected a divisor of the {n} heads of {p}" for p, n in heads.items()]
@@ -112,7 +114,7 @@ def make(
 ) -> Plan:  # fmt: skip
     """The plan of a checked spec. `reply`: half the longest one by default. `launch`, `changes` of the learners' settings, and settings
     of the run's `engine` stand in for the spec's own, to try others. Raises UserError for a model whose shape is not known."""
-    launch = Launch.of(spec.launcher) if launch is None else launch
+    launch = Launch.of(spec.launcher, cluster.gpus) if launch is None else launch
     policies = {name: found for name, node in spec.policies.items() if (found := held(name, node)) is not None}
     longest = max((role.max_tokens for role in spec.roles.values()), default=1)
     rows = table_rows(spec.stages)

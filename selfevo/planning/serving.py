@@ -64,6 +64,7 @@ def serving(
     holds no weights here (scripted, remote)."""
     said = settings(node)
     assert cluster.memory is not None
+    own = float(shape.parameters * width) if launch.engines else 0.0  # a replica has a copy of the policy, beside vLLM's of its weights
     if "tensor_parallel" in said:
         group, groups = int(said["tensor_parallel"]), int(said["replicas"])
         width = {"float32": 4, "bfloat16": 2, "float16": 2}.get(str(said["dtype"]), width)
@@ -72,16 +73,19 @@ def serving(
         if said["cache_gib"] is not None:
             share = weights + WORKSPACE + float(said["cache_gib"]) * GIB
         cache = max(0.0, share - weights - WORKSPACE)
-        apart = said["gpus"] is not None and min(said["gpus"]) >= launch.processes
+        apart = bool(launch.engines) or (said["gpus"] is not None and min(said["gpus"]) >= launch.processes)
         host = float(shape.parameters * width) if said["sleep"] == 1 else 0.0
         room = cache * group / (shape.kv_values * width)
         rest = 0.0 if said["sleep"] and not ahead else share
+        groups *= max(1, launch.engines)
+        share += own
         return Serving("vllm", group, groups, share, rest, host, apart, weights, cache, room, int(said["max_batch"]))
     if "cache_tokens" in said:
         most = max(1, min(int(said["max_batch"]), int(said["cache_tokens"]) // (prompt + reply)))
         room = 2 * most * (prompt + reply)
         cache = float(room * shape.kv_values * width)
-        return Serving("native", 1, launch.world, cache, cache if ahead else 0.0, 0.0, False, 0.0, cache, room, most)
+        groups = launch.engines or launch.world
+        return Serving("native", 1, groups, cache + own, cache if ahead else 0.0, 0.0, bool(launch.engines), 0.0, cache, room, most)
     return None
 
 

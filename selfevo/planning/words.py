@@ -51,7 +51,8 @@ def head(plan: Plan) -> Iterator[str]:
         adapter = f", adapter of {p.adapter:,}" if p.adapter else ""
         yield f"{name}: {p.shape.name}, {p.shape.parameters:,} parameters of {p.width} bytes{adapter}"
     share = plan.launch
-    yield f"launcher: {share.nodes} x {share.processes} processes, zero {share.zero}, offload {share.offload}"
+    beside = f", {share.engines} engines" if share.engines else ""
+    yield f"launcher: {share.nodes} x {share.processes} processes{beside}, zero {share.zero}, offload {share.offload}"
     for name, s in plan.served.items():
         most = min(s.most, s.room // (plan.prompt + plan.reply / 2))
         label = f"engine {name}".rstrip()

@@ -29,6 +29,7 @@ def test_a_baseline_is_sound_and_fits(baseline, dataset, cluster):
     described = spec.build(made.raw["cluster"])
     plan = make(made, described)
     assert plan.problems == []
+    assert made.launcher["_target_"] == "selfevo.launchers.Torchrun"
     assert plan.launch.world == described.gpus * described.nodes == {"1x8": 8, "4x8": 32}[cluster]
     assert made.raw["curriculum"]["tasks"]["path"] == TRAINED[dataset]
     (fitted,) = plan.fits

@@ -170,3 +170,18 @@ def test_an_optimizer_that_is_not_the_learner_is_named_as_not_planned():
 ])  # fmt: skip
 def test_stages_of_zero_that_the_learner_refuses_are_refused(overrides):
     assert any("adapters go with stage 0, critics with stages 0 to 2" in line for line in plan(*overrides).problems)
+
+
+def test_ranks_and_engines_of_ray_take_gpus_of_their_own():
+    made = make(spec.read(["+experiment=qwen3_4b", "cluster=4x8", "launcher=ray_4x8", "engine=vllm"]), Cluster(4, 8))
+    assert (made.launch.processes, made.launch.nodes, made.launch.engines, made.gpus) == (8, 1, 24, 32)
+    (served,) = made.served.values()
+    assert served.groups == 24 and served.apart and made.problems == []
+    more = make(made.spec, Cluster(3, 8))
+    assert "launcher: ranks and engines take 32 GPUs, expected at most 24" in more.problems
+    assert Launch.of({"ranks": 12}, 8) == Launch(processes=6, nodes=2)
+    # one node trains alone, which takes four times as long; the other three sample on three times as many GPUs
+    turns = make(spec.read(["+experiment=qwen3_4b", "cluster=4x8"]), Cluster(4, 8))
+    seconds = {p.launch.engines: {w.stage: w.seconds.low for w in work(p)} for p in (made, turns)}
+    assert seconds[24]["train"] == pytest.approx(4 * seconds[0]["train"])
+    assert seconds[24]["rollout"] < seconds[0]["rollout"]

@@ -27,6 +27,9 @@ WITH = {
     "optimizer=base": ["+optimizer.objective={nll: {_target_: selfevo.objectives.NLL}}"],
     "task=jsonl": ["task.path=my.jsonl"],
     "verifier=reasoning_gym": ["task=reasoning_gym"],
+    "launcher=torchrun_cluster": ["cluster=1x8"],
+    "launcher=ray_4x8": ["cluster=4x8"],
+    "engine=vllm_cluster": ["cluster=1x8"],
     "loop=blank": [
         "+policies.solver=${model}", "+roles.solver={policy: solver}", "+stages.look={kind: evaluate, role: solver, suite: '${eval}'}",
         "+loop.main={do: [look]}",
