@@ -139,7 +139,8 @@ def _block(name: str, node: Any, where: str, stages: Sequence[str], forkable: Se
     every = counts["every"]
     ahead = _ahead(node.get("ahead"), f"{where}.ahead", do, errors)
     if ahead and (do[0] != ahead or fork or not (node.get("repeat") is not None or each is not None)):
-        errors.append(f"{where}.ahead.{ahead}: only the first stage of a block with `repeat` or `each`, and no fork, can run ahead")
+        rule = "only the first stage of a block that has `repeat` or `each`, and no `fork`, can"
+        errors.append(f"{where}.ahead.{ahead}: '{ahead}' cannot run ahead here: {rule}")
     return Block(
         name,
         do,

@@ -25,7 +25,7 @@ def launch_point(block: Block, stages: Mapping[str, Any]) -> int:
 
 def together(ranks: int) -> str:
     """Why several ranks cannot sample ahead with an engine in which each has a share."""
-    return f"{ranks} ranks answer together for the engine that would sample ahead; use one process, an engine of its own, or ahead: 0"
+    return f"{ranks} ranks answer together for the engine that would sample ahead; use one process, an engine of its own, or no overlap"
 
 
 def early(spec: RunSpec) -> Iterator[Problem]:
@@ -52,13 +52,13 @@ def _refusals(spec: RunSpec, block: Block, around: tuple[Block, ...]) -> Iterato
     if any(b.fork or (b.ahead and b is not block) for b in (*around, *block.blocks())):
         yield "neither inside nor around a block with `fork` or another `ahead` can a rollout run ahead"
     if stage.get("every", 1) != 1:
-        yield f"'{name}' runs in every {stage['every']}th iteration only; a stage that runs ahead runs in each"
+        yield f"'{name}' does not run in each iteration (every: {stage['every']}), as one that runs ahead must"
     tasks = stage["tasks"]
     if not isinstance(tasks, str):
         yield "its tasks come from rows that its own iteration has yet to make; only a rollout on a task source can run ahead"
     for other in [] if point < 0 else [n for item in block.do[point:] for n in _names(item)]:
         if isinstance(tasks, str) and tasks in (spec.stages[other].get("tasks"), *each_item(spec.stages[other].get("update") or ())):
-            yield f"'{other}' draws from '{tasks}' or updates it after '{name}' has drawn ahead; place it before the training, or use 0"
+            yield f"'{other}' draws from '{tasks}' or updates it after '{name}' has drawn ahead; place it before the training"
     for role in _roles(stage):
         if split_ref(spec.roles[role].policy)[1] == "ema":
             yield f"role '{role}' samples from a running average, of which no version is kept that a resume could sample from again"
@@ -81,9 +81,9 @@ def _uncorrected(spec: RunSpec, block: Block) -> Iterator[Problem]:
         path = f"stages.{name}.optimizer.objective"
         late = f"'{block.ahead}' runs ahead, so its rows are an update old"
         for key in [k for k, ok in heard.items() if not ok and hasattr(terms[k], "advantage")]:
-            yield Problem(f"{path}.{key}", f"{late}, and this term has no ratio to the sampler's log-probs; set {_cure(terms[key])}")
+            yield Problem(f"{path}.{key}", f"{late}, and this term has no ratio to the sampler's log-probs; {_cure(terms[key])}")
         if not any(heard.values()) and not any(hasattr(term, "advantage") for term in terms.values()):
-            said = "no term has a ratio to the sampler's log-probs; use ClippedRatio with old: sampler, or ahead: 0"
+            said = "no term has a ratio to the sampler's log-probs; use ClippedRatio with old: sampler, or no overlap"
             yield Problem(path if terms else f"stages.{name}.optimizer", f"{late}, and {said}")
 
 
@@ -92,7 +92,7 @@ def _cure(term: Any) -> str:
     given = inspect.signature(type(term)).parameters
     cures = ["old: sampler"] if "old" in given and given["old"].default == "sampler" else []
     cures += ["truncate: 2.0"] if "truncate" in given else []
-    return " or ".join([*cures, "ahead: 0"])
+    return f"set {' or '.join(cures)}, or use no overlap" if cures else "use another term, or no overlap"
 
 
 def _sources(spec: RunSpec, name: str) -> set[str]:

@@ -4,14 +4,14 @@ import json
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from kill_and_resume import SHORT, difference, fingerprint, finish, start
 from real_runs import Finished, run_in
-from safetensors.torch import load_file
 
 from selfevo import spec
-from selfevo.checkpoints import CHECKPOINT
 from selfevo.errors import Stopped, UserError
 from selfevo.records import Row
 from selfevo.run import Observer, execute
@@ -20,7 +20,8 @@ SMALL = [
     "scale=tiny", "scale.tasks=3", "scale.group=3", "scale.max_tokens=48", "scale.iterations=3", "task.levels=[1,2]",
     "scale.eval_tasks=4", "scale.eval_samples=1", "optimizer.lr=1e-3", "optimizer.objective.kl=null", "scale.staleness=1",
 ]  # fmt: skip
-LINES = 1 + 3 * 4
+MOMENTS = {3: "score", 4: "train", 5: "evaluate", 6: "the early rollout", 8: "the second train", 9: "evaluate", 10: "the last rollout"}
+"""Committed lines after which runs are cut: 1 is the evaluation at the start, and each iteration commits four."""
 
 
 def facts(root: Path) -> dict:
@@ -115,3 +116,135 @@ def test_the_ratio_is_to_the_log_probs_the_early_rollout_was_sampled_with(early)
     line = next(m["metrics"] for m in early.lines if (m["path"], m["stage"]) == ("main.2", "train"))
     assert line["train/pg/ratio"] == pytest.approx(sum(ratios) / len(ratios), abs=1e-5)
     assert max(abs(r - 1) for r in ratios) > 1e-3
+
+
+def test_the_rollout_and_the_training_wait_for_each_other(tmp_path):
+    """The rollout of the second iteration goes on only once the training of the first has begun, and the other way round."""
+    gate = f"folder: {tmp_path}, path"
+    parts = [
+        f"rollout={{_target_: meeting.MeetsTraining, {gate}: main.1}}",
+        f"optimizer.samples.turns={{_target_: meeting.MeetsRollout, {gate}: main.0}}",
+    ]
+    met = run_in(tmp_path / "run", [*SMALL, *parts, "scale.iterations=2"])
+    assert sampled_by(met, "main.1") == {"solver@000000"}
+    assert [line["stage"] for line in met.lines if line["path"] == "main.0"] == ["rollout", "score", "train", "evaluate"]
+
+
+def test_seconds_beside_others_are_told_and_the_rest_is_no_more_than_the_wall(early, late):
+    (end,) = [e for e in early.run.store.manifest if e["stage"] == "end"]
+    spent = dict(end["seconds"])
+    total, beside = spent.pop("total"), spent.pop("overlapped")
+    told = [line["metrics"].get("time/overlapped") for line in early.lines if line["stage"] == "rollout"]
+    assert told[0] is None and beside == pytest.approx(sum(told[1:]), abs=1e-3)
+    assert sum(spent.values()) - beside <= total
+    assert "overlapped" not in late.run.store.entry("", "end")["seconds"]
+
+
+class Cut(Exception):
+    """Stands for a kill: nothing of the run gets to write anything after it."""
+
+
+class CutAfter(Observer):
+    """Ends the process's work right after the n-th committed line."""
+
+    def __init__(self, n):
+        self.left = n
+
+    def line(self, line):
+        self.left -= 1
+        if self.left == 0:
+            raise Cut
+
+
+class InterruptAfter(CutAfter):
+    """Presses Ctrl-C there."""
+
+    def line(self, line):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def early_threads() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("early ")]
+
+
+RESUMED = {
+    "each version kept": ["curriculum=window"],
+    "one version kept": ["curriculum=mixture", "checkpoint.keep=1"],
+    "every second version": ["curriculum=mixture", "checkpoint.every=2"],
+    "none before the end": ["curriculum=by_level", "checkpoint.every=9"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RESUMED)
+def test_a_run_cut_after_any_stage_ends_as_one_that_never_was(kind, tmp_path):
+    checked = spec.read([*SMALL, *RESUMED[kind]], [])
+    expected = facts(run_in(tmp_path / "whole", [*SMALL, *RESUMED[kind]]).root)
+    for n in MOMENTS:
+        with pytest.raises(Cut):
+            execute(checked, tmp_path / str(n), observers=[CutAfter(n)])
+        assert not early_threads()
+        execute(checked, tmp_path / str(n), resume=True)
+        assert facts(tmp_path / str(n)) == expected, f"cut after line {n}"
+
+
+@pytest.mark.slow
+def test_a_killed_run_samples_ahead_again_from_the_old_version(tmp_path):
+    """Killed as soon as an update is committed: the early rollout, from the version before it, is lost."""
+    overrides = [*SHORT, "scale.staleness=1", "curriculum=mixture"]
+    finish(tmp_path / "whole", overrides)
+    for at in ("main.0", "main.1"):
+        root = tmp_path / at
+        process = start(root, overrides)
+        while process.poll() is None and not (root / f"tables/{at}/train.parquet").exists():
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        manifest = (root / "manifest.jsonl").read_text().splitlines()
+        assert json.loads(manifest[-1])["path"] == at
+        finish(root, overrides)
+        assert difference(fingerprint(tmp_path / "whole"), fingerprint(root)) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [1, 9])
+def test_a_run_stopped_by_ctrl_c_goes_on_as_one_that_never_was(every, tmp_path):
+    """Wherever it stops, the early rollout is dropped, and sampled again from the version before: a stop keeps that on disk."""
+    overrides = [*SMALL, "curriculum=mixture", f"checkpoint.every={every}"]
+    checked = spec.read(overrides, [])
+    expected = facts(run_in(tmp_path / "whole", overrides).root)
+    for n in MOMENTS:
+        root = tmp_path / str(n)
+        with pytest.raises(Stopped):
+            execute(checked, root, observers=[InterruptAfter(n)])
+        assert not early_threads()
+        resumed = execute(checked, root, resume=True)
+        got = facts(root)
+        assert (got["metrics"], got["outputs"]) == (expected["metrics"], expected["outputs"]), f"stopped after line {n}"
+        newest = f"policies/solver/{resumed.world.live('solver').version.id}/model.safetensors"
+        assert got["policies"][newest] == expected["policies"][newest]
+
+
+def test_an_error_in_the_early_rollout_ends_the_run_where_the_rollout_stands(tmp_path):
+    fails = [*SMALL, f"rollout={{_target_: meeting.FailsWhile, file: {tmp_path / 'stone'}, path: main.1}}", "scale.iterations=2"]
+    checked = spec.read(fails, [])
+    (tmp_path / "stone").touch()
+    with pytest.raises(UserError, match=r"^stone is in the way$"):
+        execute(checked, tmp_path / "run")
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (last["path"], last["stage"]) == ("main.0", "evaluate")
+    (tmp_path / "stone").unlink()
+    execute(checked, tmp_path / "run", resume=True)
+    assert facts(tmp_path / "run") == facts(run_in(tmp_path / "whole", fails).root)
+
+
+def test_an_engine_for_one_caller_gives_the_same_numbers_and_bills_each_stage_for_its_own(early, tmp_path):
+    alone = run_in(tmp_path / "run", [*SMALL, "+engines.alone={_target_: one_at_a_time.OneAtATime}", "+roles.solver.engine=alone"])
+    for line, other in zip(facts(alone.root)["metrics"], facts(early.root)["metrics"], strict=True):
+        asked = line[3].pop("engine/alone/requests", None)
+        assert asked == {"rollout": 9.0, "evaluate": 4.0}.get(line[1])
+        assert line == other
+    assert replies(alone.rows("main.2", "rollout")) == replies(early.rows("main.2", "rollout"))
+    assert policies(alone.root) == policies(early.root)

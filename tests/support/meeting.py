@@ -41,8 +41,8 @@ class MeetsTraining(Single):
 class MeetsRollout(PolicyTurns):
     """Samples of whole trajectories; in the iteration `path` not before a rollout has begun."""
 
-    def __init__(self, folder: str, path: str):
-        super().__init__()
+    def __init__(self, folder: str, path: str, reward: str = "score"):
+        super().__init__(reward)
         self.folder, self.path = folder, path
 
     def build(self, rows, ctx):
