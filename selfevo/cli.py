@@ -32,7 +32,7 @@ def usage() -> str:
     return "\n".join([
         "usage: selfevo COMMAND [ARGUMENTS]", "",
         *(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()), "",
-        "Arguments of run and validate: key=value sets a key, group=choice picks a config, --config-dir DIR adds your own configs;",
+        "Arguments of run, validate and plan: key=value sets a key, group=choice picks a config, --config-dir DIR adds your own configs;",
         "`selfevo run --help` lists every group and key, --cfg job prints the config, -sc install=bash prints shell completion.",
         "Exit status: 0 done, 1 failed, 2 a mistake in the spec or the call, 3 stopped and resumable.",
     ])

@@ -196,7 +196,7 @@ def complete(arguments: Sequence[str]) -> int:
         if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
             print(" ".join(name for name in COMMANDS if name.startswith(words[1] if len(words) == 2 else "")))
             return 0
-        if words[1] not in ("run", "validate"):
+        if words[1] not in ("run", "validate", "plan"):
             return 0
         os.environ["COMP_LINE"] = _as_hydra(line, words[2:])
     return through_hydra(arguments)

@@ -105,6 +105,7 @@ def test_flags_and_overrides_mix_in_any_order_and_cfg_prints_the_composed_config
     ("selfevo run sca", {"scale=", "scale."}),
     ("selfevo run experiment=quickstart scale.it", {"scale.iterations="}),
     ("selfevo validate roles.solver.pro", {"roles.solver.prompt="}),
+    ("selfevo plan cluster=4", {"cluster=4x8"}),
     ("selfevo resume ", set()),
 ])
 def test_the_shell_completes_commands_groups_choices_and_keys(
