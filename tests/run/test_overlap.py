@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import as_user
 import pytest
 from kill_and_resume import SHORT, difference, fingerprint, finish, start
 from real_runs import Finished, run_in
@@ -248,3 +249,32 @@ def test_an_engine_for_one_caller_gives_the_same_numbers_and_bills_each_stage_fo
         assert line == other
     assert replies(alone.rows("main.2", "rollout")) == replies(early.rows("main.2", "rollout"))
     assert policies(alone.root) == policies(early.root)
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_a_run_whose_early_rollout_never_would(tmp_path):
+    root, stuck = tmp_path / "run", f"rollout={{_target_: meeting.MeetsTraining, folder: {tmp_path}, path: main.1}}"
+    process = as_user.start("run", "experiment=quickstart", *SMALL, stuck, f"hydra.run.dir={root}")
+    while process.poll() is None and not ((tmp_path / "rollout").exists() and as_user.committed(root)[-1:] == ["main.0/evaluate"]):
+        time.sleep(0.05)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    _, err = process.communicate(timeout=50)
+    assert process.returncode == 3 and err.splitlines()[-1].startswith("selfevo: stopped at the last commit; continue with: selfevo resume")
+    (tmp_path / "training").touch()
+    said = as_user.start("resume", str(root))
+    said.communicate(timeout=240)
+    assert said.returncode == 0 and as_user.committed(root)[-1] == "main.2/evaluate"
+
+
+@pytest.mark.slow
+def test_with_an_engine_of_its_own_a_run_of_two_ranks_overlaps_as_one_process_does(tmp_path):
+    own = ["+engines.alone={_target_: one_at_a_time.OneAtATime}", "+roles.solver.engine=alone"]
+    ranks = {"one": [], "two": ["launcher=torchrun", "launcher.processes=2", "launcher.threads=1"]}
+    for name, launcher in ranks.items():
+        process = as_user.start("run", *SMALL, *own, *launcher, f"hydra.run.dir={tmp_path / name}")
+        _, err = process.communicate(timeout=240)
+        assert (process.returncode, err) == (0, "")
+    for (*place, two), (*same, one) in zip(as_user.metrics(tmp_path / "two"), as_user.metrics(tmp_path / "one"), strict=True):
+        assert place == same and two == pytest.approx(one, rel=1e-3, abs=1e-5), place
