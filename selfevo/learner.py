@@ -132,7 +132,7 @@ class Learner:
                 if len(plan) > 1:  # a single step is refused before it is applied, so it needs no copy
                     kept = (weights.snapshot(), copy.deepcopy(target.averages.get("ema")))
                 session.prepare(len(plan))
-                with training(target, self.gradient_checkpointing):
+                with training(weights.module, self.gradient_checkpointing):
                     for number, indices in enumerate(plan):
                         self._step(session, weights, indices, ctx, first=number == 0)
         except BaseException:

@@ -334,7 +334,7 @@ def execute(
     from .environment import describe, source_diff
 
     ranks = Ranks() if ranks is None else ranks
-    ranks.same(digest(dump(spec)), "the spec")
+    ranks.same(digest({**spec.raw, "launcher": {k: v for k, v in spec.launcher.items() if k != "node"}}), "the spec")
     store = ranked(ranks, lambda kind: kind.open(root) if resume else kind.create(root, dump(spec), describe(), source_diff()))
     run = Run(spec, store, list(observers or ()), resume, ranks, place)
     status = "failed"

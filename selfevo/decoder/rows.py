@@ -83,7 +83,10 @@ class Layout:
         for b, Q, K, V in zip(self.blocks, *padded, strict=True):
             mask = b.seen(window)
             Q, K, V = (x.view(b.rows, n, *x.shape[1:]).transpose(1, 2) for x, n in ((Q, b.T), (K, b.L), (V, b.L)))
-            seen = scaled_dot_product_attention(Q, K, V, attn_mask=mask, is_causal=mask is None, enable_gqa=Q.shape[1] > K.shape[1])
+            shared = Q.shape[1] // K.shape[1]
+            if shared > 1 and mask is not None and Q.is_cuda:  # with a mask, CUDA's fast kernels know no heads that share keys
+                K, V, shared = K.repeat_interleave(shared, 1), V.repeat_interleave(shared, 1), 1
+            seen = scaled_dot_product_attention(Q, K, V, attn_mask=mask, is_causal=mask is None, enable_gqa=shared > 1)
             parts.append(seen.transpose(1, 2).reshape(b.rows * b.T, -1))
         return torch.cat(parts).index_select(0, self.where)
 

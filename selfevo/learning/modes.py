@@ -30,15 +30,15 @@ def seeded(seed: int, device: Any) -> Iterator[None]:
 
 
 @contextmanager
-def training(target: Any, checkpointing: bool) -> Iterator[None]:
+def training(model: Any, checkpointing: bool) -> Iterator[None]:
     """Training mode, with activations recomputed if asked; both are put back."""
-    was = target.model.training
-    target.model.train()
+    was = model.training
+    model.train()
     if checkpointing:
-        target.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     try:
         yield
     finally:
         if checkpointing:
-            target.model.gradient_checkpointing_disable()
-        target.model.train(was)
+            model.gradient_checkpointing_disable()
+        model.train(was)

@@ -125,7 +125,7 @@ class Session:
         found: dict[int, Any] = {}
         place = {i: at for at, i in enumerate(indices)}
         with judging(self.target.model), self.ranks.autocast():
-            for part in self.ranks.share(self._parts(indices)):
+            for part in self.ranks.share(self._parts(indices, self.target.model)):
                 outputs = run(self.target.model, [self.samples[i] for i in part])
                 if name == "value":
                     rows = value_of(self.target.heads["value"], outputs)
@@ -134,14 +134,14 @@ class Session:
                 found.update({place[i]: rows[at, : len(self.samples[i].response)].cpu().numpy() for at, i in enumerate(part)})
         return self.ranks.join(found)
 
-    def _parts(self, indices: Sequence[int]) -> list[list[int]]:
+    def _parts(self, indices: Sequence[int], model: Any) -> list[list[int]]:
         with self.ranks.autocast():
-            shared = fits(self.target.model)
+            shared = fits(model)
         return micro_batches(self.samples, indices, self.budget, shared=shared)
 
     def accumulate(self, indices: Sequence[int], frames: Sequence[Frame], weights: Any, first: bool) -> None:
         """Gradients of one mini-batch, summed over its micro-batches and the ranks. Raises TrainingError for a loss not finite."""
-        parts = self._parts([i for i in indices if self.active[i]])
+        parts = self._parts([i for i in indices if self.active[i]], weights.module)
         rounds = self.ranks.rounds(parts) if weights.lockstep else [(p, True) for p in self.ranks.share(parts)]
         losses: list[Tensor] = []
         for number, (part, real) in enumerate(rounds, 1):

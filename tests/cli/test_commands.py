@@ -43,7 +43,7 @@ def test_help_lists_every_command_and_imports_neither_hydra_nor_torch() -> None:
     (["lst"], "selfevo: unknown command 'lst'; did you mean 'list'? (valid: compare, "),
     (["seed=1"], "selfevo: unknown command 'seed=1'; overrides go after a command: selfevo run seed=1"),
     (["run", "--confg-dir", "x"], "selfevo: unknown option '--confg-dir'; did you mean '--config-dir'?"),
-    (["resume"], "selfevo: usage: selfevo resume DIR [launcher=NAME] [launcher.KEY=VALUE] (the spec is the one in DIR; to change more of it than"),
+    (["resume"], "selfevo: usage: selfevo resume DIR [launcher=NAME] [launcher.KEY=VALUE] (the spec is the one in DIR;"),
     (["list", "quikstart"], "selfevo: no experiment or config group matches 'quikstart'; did you mean 'quickstart'?"),
     (["validate", "scale.iteratons=3"], "selfevo: scale.iteratons: unknown key; did you mean 'iterations'?"),
     (["run", "scale.iteratons=3"], "selfevo: scale.iteratons: unknown key; did you mean 'iterations'?"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.scale
 SUPPORT = Path(__file__).parents[1] / "support"
 RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 STEPS = 10
-SEVERAL = {"mini_batch": 4, "epochs": 2, "ema": 0.5}
+SEVERAL = {"mini_batch": 4, "epochs": 2, "ema": 0.5, "gradient_checkpointing": True}
 HOW = [(0, "none"), (1, "none"), (2, "none"), (3, "none"), (1, "optimizer"), (2, "optimizer"), (3, "all")]
 STAGES = (1, 2, 3)
 
