@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from ..errors import EngineError
 from ..protocols import Completion, GenerateRequest, Sampling, ScoreRequest, TokenScores
 
@@ -118,6 +116,8 @@ def picked(said: Said, tokens: Sequence[int]) -> tuple[float, ...]:
 
 def scores(said: Said, request: ScoreRequest, k: int) -> TokenScores:
     """What `scoring` asked for. `tail` is one minus the mass of the k likeliest, so it is exact to about 1e-7 of mass, not of itself."""
+    import numpy as np  # here, since a spec is checked without it
+
     logprobs = np.array(picked(said, request.tokens), dtype=np.float32)
     if not k:
         return TokenScores(logprobs)
