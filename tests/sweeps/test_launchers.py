@@ -21,7 +21,8 @@ pytestmark = pytest.mark.scale
 LAUNCHERS = {
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
     "submitit_local": ["hydra/launcher=submitit_local"],
-    "ray": ["hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2", "hydra.launcher.ray.init.include_dashboard=false"],
+    "ray": ["hydra/launcher=ray",
+            *(f"hydra.launcher.ray.init.{setting}" for setting in ("address=local", "num_cpus=2", "include_dashboard=false"))],
 }
 
 Finished = Callable[[Path], set[str]]
