@@ -29,13 +29,11 @@ def main(folder: Path) -> int:
         ranks = Ranks(None if job["zero"] is None else Zero(**job["zero"]))
         said["value"] = _run(job, ranks)
     except SelfevoError as error:
-        if ranks is None or not ranks.main:
-            complain(error)
         said |= {"status": error.exit_code, "text": str(error), "printed": getattr(error, "printed", False)}
+        if not (ranks is not None and ranks.main) and not _main_rank_spoke(folder / "said.json"):
+            complain(error)
     except KeyboardInterrupt:
         said |= {"status": 3, "text": "interrupted"}
-    if said["status"] and not (ranks is not None and ranks.main):
-        _let_the_main_rank_speak(folder / "said.json")
     if ranks is not None and ranks.main:
         part = folder / "said.part"
         part.write_text(json.dumps(said))
@@ -52,11 +50,13 @@ def _run(job: dict[str, Any], ranks: Ranks) -> float | None:
     return here(load_text(job["spec"]), Path(job["root"]), job["resume"], ranks)
 
 
-def _let_the_main_rank_speak(said: Path) -> None:
-    """The first rank that fails has torchrun end the others. What ended them all, the main rank tells best."""
+def _main_rank_spoke(said: Path) -> bool:
+    """Wait a moment for the main rank's word: the first rank that ends has torchrun end the others, and what ended them all is said once.
+    On another machine than the main rank's there is no such word."""
     end = time.monotonic() + 10.0
     while not said.exists() and time.monotonic() < end:
         time.sleep(0.05)
+    return said.exists()
 
 
 def _has_gpu() -> bool:
