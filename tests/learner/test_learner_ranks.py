@@ -55,3 +55,33 @@ def test_two_ranks_equal_one(tmp_path):
     assert one["metrics"].keys() == two["metrics"].keys()
     for name, value in one["metrics"].items():
         assert two["metrics"][name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+
+
+DISAGREE = '''
+import importlib.util, os, sys
+spec = importlib.util.spec_from_file_location("learner_bench", sys.argv[1])
+bench = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
+from selfevo.errors import UserError
+from selfevo.objectives import PolicyGradient
+
+samples = bench.make_samples(4, seed=int(os.environ["RANK"]), adv=bench.gaussian)
+policy = bench.tiny_policy()
+before = {n: p.clone() for n, p in policy.model.named_parameters()}
+try:
+    bench.Bench.learner(samples, {"pg": PolicyGradient("adv")}).update(policy, [], bench.Context())
+except UserError as error:
+    assert all((before[n] == p).all() for n, p in policy.model.named_parameters())
+    print(error, flush=True)
+'''
+
+
+@pytest.mark.slow
+def test_ranks_that_hold_different_samples_say_so_before_they_train(tmp_path):
+    script, bench = tmp_path / "train.py", Path(__file__).with_name("conftest.py")
+    script.write_text(DISAGREE)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    settings = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launch, str(script), str(bench)]
+    done = subprocess.run(command, check=True, cwd=Path(__file__).parents[2], env=settings, timeout=300, capture_output=True, text=True)
+    assert done.stdout.count("ranks disagree on the samples to train on: rank 0 has ") == 2
