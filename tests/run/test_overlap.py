@@ -96,27 +96,35 @@ def test_an_early_rollout_is_that_of_weights_that_did_not_move(early, tmp_path):
     assert sampled_by(still, "main.1") == {"solver@000001"}
 
 
-def test_the_ratio_is_to_the_log_probs_the_early_rollout_was_sampled_with(early):
+def log_gaps(folder: Path, turns):
+    """Log-probs of all tokens of these turns, by transformers and the weights in a folder, minus those recorded."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    trajectories = {r.trajectory.id: r.trajectory for r in early.rows("main.2", "rollout")}
-    table = early.run.store.read_table("tables/main.2/train.parquet").to_pylist()
-    assert table
-    model = AutoModelForCausalLM.from_pretrained(early.root / "policies/solver/000002").eval()
-    ratios = []
-    for row in table:
-        (turn,) = trajectories[row["id"]].turns
-        assert dict(row["arrays"])["logp:sampler"] == list(turn.logprobs)
-        if dict(row["numbers"])["outcome"] == 0:  # what moves nothing is not passed through the model
-            continue
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    out = []
+    for turn in turns:
         ids = torch.tensor([[*turn.context, *turn.tokens]])
         with torch.no_grad():
             logp = model(ids).logits[0, len(turn.context) - 1 : -1].log_softmax(-1)
-        ratios += (logp.gather(1, torch.tensor(turn.tokens)[:, None])[:, 0] - torch.tensor(turn.logprobs)).exp().tolist()
+        out.append(logp.gather(1, torch.tensor(turn.tokens)[:, None])[:, 0] - torch.tensor(turn.logprobs))
+    return torch.cat(out)
+
+
+def test_the_ratio_is_to_the_log_probs_the_early_rollout_was_sampled_with(early):
+    trajectories = {r.trajectory.id: r.trajectory for r in early.rows("main.2", "rollout")}
+    table = early.run.store.read_table("tables/main.2/train.parquet").to_pylist()
+    assert table
+    turns = []
+    for row in table:
+        (turn,) = trajectories[row["id"]].turns
+        assert dict(row["arrays"])["logp:sampler"] == list(turn.logprobs)
+        if dict(row["numbers"])["outcome"] != 0:  # what moves nothing is not passed through the model
+            turns.append(turn)
+    ratios = log_gaps(early.root / "policies/solver/000002", turns).exp()
     line = next(m["metrics"] for m in early.lines if (m["path"], m["stage"]) == ("main.2", "train"))
-    assert line["train/pg/ratio"] == pytest.approx(sum(ratios) / len(ratios), abs=1e-5)
-    assert max(abs(r - 1) for r in ratios) > 1e-3
+    assert line["train/pg/ratio"] == pytest.approx(float(ratios.mean()), abs=1e-5)
+    assert float((ratios - 1).abs().max()) > 1e-3
 
 
 def test_the_rollout_and_the_training_wait_for_each_other(tmp_path):
@@ -278,3 +286,15 @@ def test_with_an_engine_of_its_own_a_run_of_two_ranks_overlaps_as_one_process_do
         assert (process.returncode, err) == (0, "")
     for (*place, two), (*same, one) in zip(as_user.metrics(tmp_path / "two"), as_user.metrics(tmp_path / "one"), strict=True):
         assert place == same and two == pytest.approx(one, rel=1e-3, abs=1e-5), place
+
+
+@pytest.mark.scale
+@pytest.mark.parametrize("mode", ["in-process", "server"])
+def test_vllm_takes_turns_between_the_old_weights_and_the_new(tmp_path, mode):
+    """The early rollout under the version before the update, the evaluation beside it under the one after it."""
+    engine = ["engine=vllm", f"engine.mode={mode}", "engine.eager=true", "engine.cache_gib=0.25", "engine.max_batch=32"]
+    run = run_in(tmp_path / "run", [*SMALL, *engine, "optimizer.lr=2e-3"])
+    for stage, path, version, other in (("rollout", "main.2", 1, 2), ("evaluate", "main.1", 2, 1)):
+        turns = [turn for row in run.rows(path, stage) for turn in row.trajectory.turns]
+        gaps = [float(log_gaps(run.root / f"policies/solver/{v:06d}", turns).abs().max()) for v in (version, other)]
+        assert gaps[0] < 1e-3 < gaps[1], (stage, gaps)
