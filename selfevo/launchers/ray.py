@@ -77,6 +77,7 @@ class Ray:
                     raise UserError(f"launcher.{kind}_resources.{name}: expected a custom resource and a number above 0, got {amount:g}")
         self.address, self.strategy, self.wait = address, strategy, wait
         self.ranks, self.engines, self.verifiers = ranks, engines, verifiers
+        self.processes = ranks  # as the check of a spec asks every launcher
         self.cpus = {"rank": rank_cpus, "engine": engine_cpus, "verifier": verifier_cpus}
         self.gpus = {"rank": rank_gpus, "engine": engine_gpus, "verifier": 0.0}
         self.zero = zero_of(zero, offload)

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -30,6 +31,8 @@ TICK = 0.2
 """Seconds between two looks at whether Ctrl-C was pressed."""
 LAST_WORDS = 10.0
 """Seconds that the other ranks have after one has failed: what ended them all, the main rank tells best."""
+KNOCK = 10.0
+"""Seconds that a cluster has to answer at all."""
 GOSSIP = "ray_listen_error_messages"
 """Ray's thread that prints what happens to workers; selfevo says it in its own words."""
 
@@ -205,10 +208,9 @@ class Screen:
                 self.unread = stopped
 
     def _show(self, what: str, args: tuple[Any, ...]) -> None:
-        if what in ("out", "err"):
-            stream = sys.stdout if what == "out" else sys.stderr
-            stream.write(args[0])
-            stream.flush()
+        if what == "print":
+            sys.stdout.write(args[0])
+            sys.stdout.flush()
         elif what == "start":
             self._began = time.monotonic()
             self.view.start(self._spec, self._root, *args)
@@ -238,6 +240,19 @@ class _Ours:
         return getattr(self._stream, name)
 
 
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at the address: Ray itself would wait for minutes."""
+    if address == "auto":
+        try:
+            from ray._private.services import canonicalize_bootstrap_address
+        except ImportError:  # not promised by Ray; without it a cluster that is gone is noticed late
+            return
+        address = canonicalize_bootstrap_address("auto") or ""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK).close()
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """A connection to a Ray cluster, or to a new one on this machine, which ends with it. One that this process has is used as it is.
@@ -261,10 +276,11 @@ def connected(address: str | None) -> Iterator[None]:
             if address is None:
                 ray.init(address="local", include_dashboard=False, **options)
             else:
+                _knock(address)
                 ray.init(address=address, **options)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
             where = "could not be started here" if address is None else f"could not be joined at {address}"
-            raise UserError(f"launcher: Ray {where} ({' '.join(str(error).split())[:300]})") from None
+            raise UserError(f"launcher.address: Ray {where} ({' '.join(str(error).split())[:300]})") from None
         yield
     finally:
         sys.stdout = io.StringIO()  # Ray says good-bye to nobody

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..spec import RunSpec
 
 Message = tuple[int, str, tuple[Any, ...]]
-"""(number, what, arguments): `what` is a method of `run.Observer`, or "out" or "err" with a text."""
+"""(number, what, arguments): `what` is a method of `run.Observer`, or "print" with a text."""
 MOVES = 0.25
 """Seconds between two messages about the progress of a stage."""
 
@@ -104,10 +104,10 @@ class Relay(Observer):
 
 
 class Stream(io.TextIOBase):
-    """Standard output or error of the main rank: whole lines go to the command's."""
+    """Standard output of the main rank: whole lines go to the command's."""
 
-    def __init__(self, tell: Callable[..., None], name: str):
-        self._tell, self._name, self._held = tell, name, ""
+    def __init__(self, tell: Callable[..., None]):
+        self._tell, self._held = tell, ""
 
     def writable(self) -> bool:
         """Yes."""
@@ -117,12 +117,12 @@ class Stream(io.TextIOBase):
         """Send what ends in a newline, keep the rest."""
         whole, newline, self._held = (self._held + text).rpartition("\n")
         if newline:
-            self._tell(self._name, whole + newline)
+            self._tell("print", whole + newline)
         return len(text)
 
     def close(self) -> None:
         """Send what has no newline yet."""
         if self._held:
-            self._tell(self._name, self._held)
+            self._tell("print", self._held)
             self._held = ""
         super().close()

@@ -180,19 +180,17 @@ def has_weights(engine: Any) -> bool:
 
 @contextmanager
 def _speaking(tell: Teller | None) -> Iterator[None]:
-    """What this process prints goes to the command's screen; what a follower prints stays in Ray's logs."""
+    """What this process prints goes to the command's screen. Standard error (warnings of libraries) and followers stay in Ray's logs."""
     if tell is None:
         yield
         return
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Stream(tell, "out"), Stream(tell, "err")
+    before, ours = sys.stdout, Stream(tell)
+    sys.stdout = ours
     try:
         yield
     finally:
-        ours = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = before
-        for stream in ours:
-            stream.close()
+        sys.stdout = before
+        ours.close()
 
 
 @contextmanager

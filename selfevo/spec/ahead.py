@@ -63,7 +63,9 @@ def _refusals(spec: RunSpec, block: Block, around: tuple[Block, ...]) -> Iterato
         if split_ref(spec.roles[role].policy)[1] == "ema":
             yield f"role '{role}' samples from a running average, of which no version is kept that a resume could sample from again"
     ranks = _ranks(spec)
-    if ranks > 1 and any(getattr(_built(_engine(spec, spec.roles[role].engine)), "shared", False) for role in _roles(stage)):
+    apart = getattr(_built(spec.launcher), "engines", 0) > 0  # replicas of their own, which the main rank alone asks
+    engines = [_built(_engine(spec, spec.roles[role].engine)) for role in _roles(stage)]
+    if ranks > 1 and not apart and any(getattr(engine, "shared", False) for engine in engines):
         yield together(ranks)
 
 

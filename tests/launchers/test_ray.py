@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from as_user import committed, metrics, start
 from holding import waiting_in
-from ray_runs import Pair, begun, below, ended, gone, living, pair, processes_of, resume, run, same_but_for_rounding
+from ray_runs import Pair, begun, below, ended, gone, living, logged, pair, processes_of, resume, run, same_but_for_rounding
 
 pytestmark = pytest.mark.scale
 
@@ -29,9 +30,9 @@ def opened(folder: Path) -> Path:
     return folder
 
 
-def held_engine(folder: Path, least: int = 0) -> list[str]:
-    """Overrides: the engine waits in `folder` before it generates."""
-    return ["engine._target_=holding.Holds", f"+engine.folder={folder}", f"+engine.least={least}"]
+def held_engine(folder: Path, free: int = 0) -> list[str]:
+    """Overrides: the engine waits in `folder` before it generates, but not the first `free` times."""
+    return ["engine._target_=holding.Holds", f"+engine.folder={folder}", f"+engine.free={free}"]
 
 
 def held_part(folder: Path) -> str:
@@ -74,19 +75,20 @@ def test_training_on_one_node_and_rollouts_on_the_other_give_the_metrics_of_one_
 def test_a_replica_killed_in_the_middle_of_a_rollout_loses_nothing(two: Pair, alone: Path, tmp_path: Path) -> None:
     root, gates, done = tmp_path / "run", tmp_path / "gates", opened(tmp_path / "open")
     gates.mkdir()
-    process = begun(root, *two.settings(engines=2), *held_engine(gates), held_part(done))
+    process = begun(root, *two.settings(engines=2), *held_engine(gates, free=1), held_part(done))
     first, second = waiting_in(gates, 2)
+    assert committed(root)[-1] == "start/evaluate"
     os.kill(first, signal.SIGKILL)
-    replacement = next(pid for pid in waiting_in(gates, 3) if pid not in (first, second))
+    logged(root, "is now process")
     (gates / "gate").touch()
     said = ended(process)
     assert (said.status, said.err) == (0, "")
     same_but_for_rounding(root, alone, besides=("engine/replicas_lost",))
     lost = [(stage, m["engine/replicas_lost"]) for _, stage, m in metrics(root) if "engine/replicas_lost" in m]
-    assert lost == [("evaluate", 1.0)]
+    assert lost == [("rollout", 1.0)]
     log = (root / "log.txt").read_text()
-    assert f"ended: process {first} on " in log and "its process was killed" in log and f"is now process {replacement} on " in log
-    assert gone([second, replacement])
+    assert f"ended: process {first} on " in log and "(its process was killed); what it was doing goes to another" in log
+    assert gone([second])
 
 
 def test_a_killed_verifier_worker_loses_nothing(two: Pair, alone: Path, tmp_path: Path) -> None:
@@ -121,14 +123,13 @@ def test_ctrl_c_stops_after_the_stage_and_one_process_goes_on(two: Pair, alone: 
     pids = [*processes_of(root, "training ranks"), *processes_of(root, "engine replicas")]
     assert len(living(pids)) == 3
     process.send_signal(signal.SIGINT)
-    while "stopping after this stage" not in (root / "log.txt").read_text():
-        time.sleep(0.1)
+    logged(root, "stopping after this stage")
     (judging / "gate").touch()
     said = ended(process)
     assert said.status == 3
     assert f"continue with: selfevo resume {root}" in said.line
     assert gone(pids)
-    assert committed(root)[-1] == "start/evaluate"
+    assert committed(root)[-1] == "main.0/score"
     assert resume(root, "launcher=inline").status == 0
     same_but_for_rounding(root, alone)
 
@@ -136,14 +137,14 @@ def test_ctrl_c_stops_after_the_stage_and_one_process_goes_on(two: Pair, alone: 
 def test_a_second_ctrl_c_stops_at_once_and_the_room_is_free_again(two: Pair, tmp_path: Path) -> None:
     root, judging, done = tmp_path / "run", tmp_path / "judging", opened(tmp_path / "open")
     judging.mkdir()
-    everything = two.settings(ranks=4, engines=4)
+    everything = two.settings(ranks=2, rank_cpus=2, engines=1)
     process = begun(root, *everything, *held_engine(done), held_part(judging))
     waiting_in(judging, 1)
     pids = processes_of(root, "training ranks")
     refused = run(tmp_path / "other", *everything, "launcher.wait=1")
     assert refused.status == 2
-    assert "asked for 4 training ranks with CPU 1, training 1 each, 4 engine replicas" in refused.line
-    assert refused.line.endswith("of which nothing was free, for 1 s")
+    assert "asked for 2 training ranks with CPU 2, training 1 each, 1 engine replica with CPU 1, rollouts 1, placed" in refused.line
+    assert refused.line.endswith("of which CPU 3, rollouts 3, training 2 was free, for 1 s")
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(1)
@@ -151,9 +152,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_room_is_free_again(two: Pair, tmp
     assert said.status == 3
     assert f"stopped at the last commit; continue with: selfevo resume {root}" in said.line
     assert gone(pids)
-    said = run(tmp_path / "again", *everything, "launcher.wait=30", "loop.main.repeat=1", "stages.evaluate=null",
-               "loop.start=null", "loop.main.do=[rollout,score]")  # fmt: skip
-    assert said.status == 0, said.err
+    assert two.free() == {"CPU": 8, "training": 4, "rollouts": 4}
 
 
 def test_a_dead_rank_ends_the_run_in_one_line_and_nothing_is_lost(two: Pair, alone: Path, tmp_path: Path) -> None:
@@ -213,13 +212,15 @@ def test_a_ray_of_its_own_ends_with_the_run_however_that_ends(tmp_path: Path) ->
     waiting_in(judging, 1)
     started = below(process.pid)
     assert set(processes_of(root, "training ranks")) < set(started)
+    agents = [pid for pid in started if "Agent" in psutil.Process(pid).name()]  # Ray's own, which give their node a minute to come back
     process.kill()
     process.wait()
-    assert gone(started, 180)
+    assert gone([pid for pid in started if pid not in agents])
     (judging / "gate").touch()
     process = start("resume", str(root))
     waiting_in(judging, 2)
-    started = below(process.pid)
+    restarted = below(process.pid)
     said = ended(process)
     assert (said.status, said.err) == (0, "")
-    assert not living(started)
+    assert not living(restarted)
+    assert gone(agents, 180)

@@ -31,14 +31,15 @@ def waiting_in(folder: Path, count: int) -> list[int]:
 
 
 class Holds(Native):
-    """The native engine, which waits before it answers requests for at least `least` replies."""
+    """The native engine, which waits before it answers, `free` times excepted."""
 
-    def __init__(self, folder: str, least: int = 0, **settings: Any) -> None:
+    def __init__(self, folder: str, free: int = 0, **settings: Any) -> None:
         super().__init__(**settings)
-        self.folder, self.least = Path(folder), least
+        self.folder, self.free = Path(folder), free
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Any:
-        if len(requests) >= self.least:
+        self.free -= 1
+        if self.free < 0:
             wait_at(self.folder)
         return super().generate(requests)
 

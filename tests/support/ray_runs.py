@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +32,15 @@ class Pair:
         """The node a worker process belongs to: its parent is the node's raylet."""
         parent = psutil.Process(pid).ppid()
         return next(name for name, raylet in self.raylets.items() if raylet == parent)
+
+    def free(self) -> dict[str, float]:
+        """What nobody has reserved."""
+        code = (
+            "import json, logging, sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL);"
+            "print(json.dumps(ray.available_resources()))"
+        )
+        said = subprocess.run([sys.executable, "-c", code, self.address], capture_output=True, text=True, check=True, timeout=120)
+        return {name: amount for name, amount in json.loads(said.stdout).items() if name in ("CPU", *NODES)}
 
     def settings(self, **settings: object) -> list[str]:
         """Overrides that put a run on it: training on one node, everything else on the other."""
@@ -91,6 +103,14 @@ def processes_of(root: Path, what: str) -> list[int]:
     """Ids of the "training ranks" or "engine replicas" of a run, as its log tells them."""
     line = next(line for line in (root / "log.txt").read_text().splitlines() if f"note: {what}: " in line)
     return [int(pid) for pid in re.findall(r"is process (\d+)", line)]
+
+
+def logged(root: Path, words: str) -> None:
+    """Return once a run has written `words` to its log."""
+    end = time.monotonic() + 240
+    while words not in (root / "log.txt").read_text():
+        assert time.monotonic() < end, (words, (root / "log.txt").read_text())
+        time.sleep(0.1)
 
 
 def living(pids: list[int]) -> list[int]:
