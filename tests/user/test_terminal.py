@@ -152,4 +152,4 @@ def test_a_mistake_at_the_terminal_breaks_between_words(tmp_path: Path) -> None:
     assert terminal.status == 2
     assert last[0].startswith("selfevo: scale.iteratons: unknown key; did you mean 'iterations'?")
     whole = " ".join(line.strip() for line in last)
-    assert whole.endswith("(valid: eval_every, eval_samples, eval_tasks, group, iterations, kept, max_tokens, tasks)")
+    assert whole.endswith("(valid: eval_every, eval_samples, eval_tasks, group, iterations, kept, max_tokens, staleness, tasks)")
