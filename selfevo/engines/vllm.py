@@ -219,6 +219,8 @@ class Vllm:
             "seed": 0,
             "worker_extension_cls": "selfevo.engines.vllm_worker.Taking",
         }
+        if self.mode == "in-process":  # vLLM serves other models with transformers' own classes, which it changes for the whole process
+            arguments["model_impl"] = "vllm"
         if self.sleep and not on_cpu():
             arguments["enable_sleep_mode"] = True
         if self.lora_rank:

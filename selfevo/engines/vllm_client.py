@@ -16,10 +16,11 @@ POLL = 1.0
 
 
 class Client:
-    """Posts JSON to a server; `alive` raises when its process has ended, `stall_seconds` without any answer is an error too."""
+    """Posts JSON to a server; `stall_seconds` without any answer is an error."""
 
-    def __init__(self, url: str, at_once: int, stall_seconds: float, alive: Callable[[], None]):
-        self.url, self.at_once, self.stall_seconds, self.alive = url, at_once, stall_seconds, alive
+    def __init__(self, url: str, at_once: int, stall_seconds: float, alive: Callable[[], None], last_error: Callable[[], str]):
+        """`alive` raises when the server's process has ended; `last_error` is the end of a sentence with the last error it logged."""
+        self.url, self.at_once, self.stall_seconds, self.alive, self.last_error = url, at_once, stall_seconds, alive, last_error
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One answer."""
@@ -40,9 +41,11 @@ class Client:
                 async with room:
                     reply = await http.post(path, json=body)
                 heard[0] = time.monotonic()
+                if reply.status_code >= 500:
+                    raise EngineError(f"the vLLM server failed{self.last_error()}")
                 if reply.status_code != 200:
                     raise EngineError(f"vLLM refuses {path}: {_reason(reply.text)} (status {reply.status_code})")
-                return reply.json() if reply.content else None
+                return reply.json() if reply.headers.get("content-type", "").startswith("application/json") else None
 
             tasks = [asyncio.create_task(one(body)) for body in bodies]
             try:
@@ -56,7 +59,9 @@ class Client:
                     if time.monotonic() - heard[0] > self.stall_seconds:
                         raise EngineError(f"the vLLM server has not answered for {self.stall_seconds:g} s (engine.stall_seconds)")
             except httpx.HTTPError as error:
-                self.alive()
+                for _ in range(20):  # a server that dies takes its connections along before its process is seen to have ended
+                    self.alive()
+                    await asyncio.sleep(0.1)
                 raise EngineError(f"the vLLM server at {self.url} broke off: {str(error) or type(error).__name__}") from error
             finally:
                 for task in tasks:

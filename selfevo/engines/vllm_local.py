@@ -176,7 +176,7 @@ def reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = next((line for line in lines if line.startswith("Value error, ")), None)
     text = told.removeprefix("Value error, ").partition(" [type=")[0] if told is not None else " ".join(lines)
-    return text[:300] or type(error).__name__
+    return text.partition(" Supported architectures:")[0][:300] or type(error).__name__
 
 
 def _said(output: Any, tail: int) -> Said:

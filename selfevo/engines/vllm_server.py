@@ -32,7 +32,8 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
 }
 ERROR = re.compile(r"\b(\w*(?:Error|Exception|Interrupt)): (.+)")
-VAGUE = "Engine core initialization failed"
+VAGUE = ("Engine core initialization failed", "EngineCore encountered an issue")
+"""Errors that only point to the one above."""
 
 
 class Server:
@@ -65,13 +66,13 @@ class Server:
             self._forget()
             raise UserError(f"engine.log: '{log}' cannot be written ({error.strerror})") from error
         self._start = out.tell()
-        command = [sys.executable, "-m", "selfevo.engines.vllm_guard", *self._command(folder, arguments)]
+        command = [sys.executable, "-m", "selfevo.engines.vllm_guard", str(self._scratch), *self._command(folder, arguments)]
         with out:
             self._guard = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=out, stderr=out, env=environment, start_new_session=True
             )
         at_once = 2 * int(arguments["max_num_seqs"]) * int(arguments["data_parallel_size"])
-        self._client = Client(f"http://{HOST}:{self._port}", at_once, stall_seconds, self._alive)
+        self._client = Client(f"http://{HOST}:{self._port}", at_once, stall_seconds, self._alive, self._last_error)
         try:
             self._wait(start_seconds)
         except BaseException:
@@ -143,20 +144,20 @@ class Server:
             except httpx.HTTPError:
                 pass
             if time.monotonic() > until:
-                raise EngineError(f"the vLLM server did not start within {seconds:g} s (engine.start_seconds){self._last_line()}")
+                raise EngineError(f"the vLLM server did not start within {seconds:g} s (engine.start_seconds){self._last_error()}")
             time.sleep(0.1)
 
     def _alive(self) -> None:
         if self._guard.poll() is not None:
-            raise EngineError(f"the vLLM server ended{self._last_line()}")
+            raise EngineError(f"the vLLM server ended{self._last_error()}")
 
-    def _last_line(self) -> str:
+    def _last_error(self) -> str:
         """": ValueError: ...": the last error of the log, or its last line."""
         with self._log.open("rb") as file:
             file.seek(self._start)
             lines = file.read().decode(errors="replace").splitlines()
-        errors = [f"{m[1]}: {m[2].strip()}" for m in map(ERROR.search, lines) if m is not None and VAGUE not in m[2]]
-        said = errors or [line for line in lines if line.strip() and not line.startswith("[guard]")]
+        errors = [f"{m[1]}: {m[2].strip()}" for m in map(ERROR.search, lines) if m is not None and not m[2].startswith(VAGUE)]
+        said = errors or [line for line in lines if line.strip()]
         return f": {' '.join(said[-1].split())[:300]}" if said else ""
 
     def _forget(self) -> None:
