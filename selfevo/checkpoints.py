@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -48,11 +49,9 @@ def _save_pinned(store: RunDir, world: World, saved: Mapping[str, str]) -> dict[
         folder = f"policies/{name}/{version_id}"
         there = saved.get(name) == version_id or version_id == world.lineages.aliases[name][BASE]
         if not there and not any(file.startswith(f"{folder}/") for e in store.entries(CHECKPOINT) for file in e["outputs"]):
-            twin = world.live(name).fork()  # the copy itself is in use by another thread
+            twin = replace(world.live(name).fork(), heads=policy.heads)  # the copy's model and tokenizer are in use by another thread
             if twin.model is not None:
                 twin.model.load_state_dict(policy.model.state_dict())
-            for head, module in twin.heads.items():
-                module.load_state_dict(policy.heads[head].state_dict())
             outputs |= store.write_folder(folder, twin.save)
     return outputs
 

@@ -141,8 +141,9 @@ class Overlap:
 
     def versions(self, ctx: StageCtx) -> dict[str, str]:
         """{name: id of the version in force} for a stage: an early rollout's are those at its start."""
-        early = self.early is not None and self.early.ctx.where == ctx.where
-        return (self.early.ctx.world if early and self.early is not None else self.world).lineages.current()
+        early = self.early
+        world = early.ctx.world if early is not None and early.ctx.where == ctx.where else self.world
+        return world.lineages.current()
 
     def close(self) -> None:
         """Drop the rollout under way, if any, and wait for its thread: at most for one call that Python cannot interrupt."""

@@ -183,6 +183,8 @@ RESUMED = {
     "one version kept": ["curriculum=mixture", "checkpoint.keep=1"],
     "every second version": ["curriculum=mixture", "checkpoint.every=2"],
     "none before the end": ["curriculum=by_level", "checkpoint.every=9"],
+    "adapters": ["+model.lora={_target_: selfevo.models.Lora, rank: 2}", "checkpoint.every=2"],
+    "a critic": ["optimizer=ppo", "optimizer.objective.pg.old=sampler", "checkpoint.every=2"],
 }
 
 
