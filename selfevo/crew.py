@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ TRIES = 3
 """Times that a job may end its member, and that a member may end without finishing a job, before it is given up."""
 OWN = ("RAY_", "CUDA_", "PYTHON", "OMP_", "LD_", "_")
 """Beginnings of variables that each machine sets for its own processes."""
+GLANCE = 1.0
+"""Seconds between two looks at whether somebody wants this thread to stop, or this process's node is gone."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Surroundings:
     def enter(self) -> None:
         """Make them this process's. Raises UserError where the node lacks the working directory.
 
-        A process for which no GPU is reserved must not see one: its neighbours count on theirs.
+        A process for which no GPU is reserved must not see one: its neighbours count on theirs. One whose node has ended ends too.
         """
         import ray
 
@@ -54,6 +57,13 @@ class Surroundings:
         os.chdir(self.folder)
         if not ray.get_gpu_ids():
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(GLANCE)
+    os._exit(1)
 
 
 @dataclass(frozen=True)
@@ -75,14 +85,14 @@ class Where:
         return f"process {self.pid} on {self.address}, node {self.node[:8]}"
 
 
+@dataclass(eq=False)
 class Member:
-    """One actor of a crew. `hello` is the answer to the first thing it was asked; `where` is known from then on."""
+    """One actor of a crew. `hello` is the answer to come to the first thing it was asked, its `Where`, which is known from then on."""
 
-    def __init__(self, actor: Any, slot: int):
-        self.actor, self.slot, self.hello = actor, slot, actor.hello.remote()
-        if hasattr(actor, "warm"):
-            actor.warm.remote()  # nobody waits for it
-        self.where: Where | None = None
+    actor: Any
+    hello: Any
+    slot: int = 0
+    where: Where | None = None
 
 
 class Crew:
@@ -90,29 +100,31 @@ class Crew:
 
     Args:
         what: what to call one of them, "engine replica".
-        hire: makes the actor for a slot (0 to size - 1). It has a method `hello` that returns its `Where`, and may have a method
-            `warm` that prepares it.
+        hire: makes the member for a slot (0 to size - 1).
         note: tells the user a line.
         wait: seconds that a new actor may take to start before a job that has nobody else is given up.
         error: what is raised then.
         advice: added to such an error: how to go on.
     """
 
-    def __init__(self, what: str, size: int, hire: Callable[[int], Any], note: Callable[[str], None], wait: float,
+    def __init__(self, what: str, size: int, hire: Callable[[int], Member], note: Callable[[str], None], wait: float,
                  error: type[SelfevoError] = SelfevoError, advice: str = ""):  # fmt: skip
         self.what, self.size, self.wait, self.lost = what, size, wait, 0
         self._hire, self._note, self._error, self._advice = hire, note, error, advice
         self._failures: Counter[int] = Counter()
         self._reason = "none could start"
-        self.members = [Member(hire(slot), slot) for slot in range(size)]
-        self._announced = 0
+        self._announced, self._lock = 0, threading.Lock()
+        self.members: list[Member] = []
+        for slot in range(size):
+            self._add(slot)
 
     def do(self, jobs: Sequence[Callable[[Member], Any]]) -> list[Any]:
         """What the jobs give, in order. A job asks the member it is handed for something and returns the reference of the answer.
 
         Raises what a job itself raises; the crew's error when a job has nobody left, or has ended `TRIES` members.
         """
-        return _Round(self, jobs).run()
+        with self._lock:
+            return _Round(self, jobs).run()
 
     def spent(self) -> dict[str, float]:
         """{"replicas_lost": n} for the members lost since this was last asked, under the last word of `what`; {} for none."""
@@ -135,7 +147,7 @@ class Crew:
         elif self._announced > self.size:
             self._note(f"{self.what} {member.slot} is now {where}")
 
-    def drop(self, member: Member, error: BaseException, busy: bool) -> None:
+    def drop(self, member: Member, error: BaseException) -> None:
         """A member ended, or never started: put another in its place, unless that has been tried often enough."""
         import ray
 
@@ -149,14 +161,18 @@ class Crew:
             self._note(f"{self.what} {member.slot} could not start ({self._reason}); {then}")
         else:
             self.lost += 1
-            left = "what it was doing goes to another" if busy else "nothing was lost"
-            self._note(f"{self.what} {member.slot} ended: {member.where} ({self._reason}); {left}, {then}")
+            self._note(f"{self.what} {member.slot} ended: {member.where} ({self._reason}); what it was doing goes to another, {then}")
         if again:
-            self.members.append(Member(self._hire(member.slot), member.slot))
+            self._add(member.slot)
 
     def did(self, member: Member) -> None:
         """A member finished a job."""
         self._failures[member.slot] = 0
+
+    def _add(self, slot: int) -> None:
+        member = self._hire(slot)
+        member.slot = slot
+        self.members.append(member)
 
     def gone(self, words: str) -> SelfevoError:
         """The error of a job that cannot be done."""
@@ -182,11 +198,8 @@ class _Round:
             refs = [*self.running, *(m.hello for m in self.crew.members if m.where is None)]
             if not refs:
                 raise self.crew.gone(f"all {self.crew.what}s are gone")
-            left = self.crew.wait - (time.monotonic() - self.since)
-            done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
-            if not done:
-                done, _ = ray.wait(refs, timeout=None if self.running else max(0.0, left))
-            if not done:
+            done, _ = ray.wait(refs, timeout=GLANCE)  # in Python now and then, where a thread can be asked to stop
+            if not done and not self.running and time.monotonic() - self.since > self.crew.wait:
                 raise self.crew.gone(f"no {self.crew.what} has started within {self.crew.wait:g} s")
             for ref in done:
                 if ref in self.running:
@@ -212,9 +225,9 @@ class _Round:
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, SelfevoError):  # a mistake that the next one would only make again
                 raise error.cause from None
-            self.crew.drop(member, error, busy=False)
+            self.crew.drop(member, error)
         except ray.exceptions.RayError as error:
-            self.crew.drop(member, error, busy=False)
+            self.crew.drop(member, error)
 
     def _finished(self, ref: Any) -> None:
         import ray
@@ -225,7 +238,7 @@ class _Round:
         except ray.exceptions.RayTaskError as error:
             raise error.cause or error from None
         except ray.exceptions.RayError as error:
-            self.crew.drop(member, error, busy=True)
+            self.crew.drop(member, error)
             if self.tries[job] >= TRIES:
                 words = f"{TRIES} {self.crew.what}s ended one after another while they worked on the same"
                 raise self.crew.gone(words) from error

@@ -70,14 +70,14 @@ Judged = tuple[list[Score | Row], dict[str, float]]
 class Judge:
     """The actor: the verifiers of the spec, each made when first used."""
 
-    def __init__(self, surroundings: Surroundings, stages: Mapping[str, Any]):
+    def __init__(self, stages: Mapping[str, Any]):
         """`stages`: nodes of the spec."""
-        self._surroundings, self._nodes = surroundings, stages
+        self._nodes = stages
         self._parts: dict[str, Mapping[str, Part]] = {}
 
-    def hello(self) -> Where:
+    def hello(self, surroundings: Surroundings) -> Where:
         """Begin."""
-        self._surroundings.enter()
+        surroundings.enter()
         return Where.here()
 
     def apply(self, stage: str, name: str, rows: list[Row], ctx: FarCtx) -> Judged | SelfevoError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -112,16 +113,16 @@ class Replicas:
 class Replica:
     """The actor: engines of the spec, made when first asked, and a copy of every policy object it was sent."""
 
-    def __init__(self, surroundings: Surroundings, engines: Mapping[str, Any], policies: Mapping[str, Any]):
+    def __init__(self, engines: Mapping[str, Any], policies: Mapping[str, Any]):
         """`engines`, `policies`: nodes of the spec, of those that roles have served here."""
-        self._surroundings, self._nodes, self._models = surroundings, engines, policies
+        self._nodes, self._models = engines, policies
         self._engines: dict[str, Engine] = {}
         self._policies: dict[int, LivePolicy] = {}
         self._loaded: dict[str, LivePolicy] = {}
 
-    def hello(self) -> Where:
+    def hello(self, surroundings: Surroundings) -> Where:
         """Begin."""
-        self._surroundings.enter()
+        surroundings.enter()
         return Where.here()
 
     def warm(self) -> None:
@@ -148,14 +149,20 @@ class Replica:
     def _policy(self, wanted: Wanted, weights: Mapping[str, Any] | None) -> LivePolicy:
         from ..spec import build
 
+        like = [p for p in self._policies.values() if p.name == wanted.policy]
+        unused = [p for n, p in self._policies.items() if n not in wanted.alive and p.name == wanted.policy]
         self._policies = {n: p for n, p in self._policies.items() if n in wanted.alive}
         if wanted.number not in self._policies:
-            like = next((p for p in self._policies.values() if p.name == wanted.policy), None)
-            if like is None:
-                loaded = self._loaded.pop(wanted.policy, None)
-                self._policies[wanted.number] = loaded or build(self._models[wanted.policy]).load(wanted.policy)
+            again = [p for p in unused if p.version.ref != wanted.version.ref]  # for an engine that knows weights by model and version
+            if again:
+                made = again[0]
+            elif like:
+                made = like[0].fork()
+            elif wanted.policy in self._loaded:
+                made = self._loaded.pop(wanted.policy)
             else:
-                self._policies[wanted.number] = like.fork()
+                made = build(self._models[wanted.policy]).load(wanted.policy)
+            self._policies[wanted.number] = made
         policy = self._policies[wanted.number]
         if weights is not None:
             unpack(weights, policy.model)
@@ -205,10 +212,11 @@ def unpack(weights: Mapping[str, Any], model: Any) -> None:
     """Write them into a model of the same architecture and precision. Raises EngineError when it is not."""
     import torch
 
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the store's arrays are read-only, and here they are only read
         mine = dict(moving(model))
         for name, tensor in mine.items():
             data = weights.get(name)
             if data is None or data.nbytes != tensor.numel() * tensor.element_size() or len(mine) != len(weights):
                 raise EngineError(f"engine replicas: the policy they loaded does not have the weights of the run's ('{name}' differs)")
-            tensor.copy_(torch.from_numpy(data.copy()).view(tensor.dtype).reshape(tensor.shape))
+            tensor.copy_(torch.from_numpy(data).view(tensor.dtype).reshape(tensor.shape))

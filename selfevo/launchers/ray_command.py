@@ -47,8 +47,8 @@ class Command:
         self.job, self.room, self.zero, self.wait, self.spec = job, room, zero, wait, spec
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         self.desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
-        surroundings, remote = Surroundings.here(), ray.remote(Rank)
-        self.ranks = [remote.options(**room.options("rank", i)).remote(surroundings, self.desk) for i in range(room.count("rank"))]
+        remote = ray.remote(Rank)
+        self.ranks = [remote.options(**room.options("rank", i)).remote(self.desk) for i in range(room.count("rank"))]
         self.screen = Screen(spec, job)
         self.asked: list[float] = []
         self._passed_on = 0
@@ -71,7 +71,8 @@ class Command:
         """Wait until all ranks are there."""
         import ray
 
-        hellos = [rank.hello.remote() for rank in self.ranks]
+        surroundings = Surroundings.here()  # not told when an actor is made: that Ray would write down, tokens and all
+        hellos = [rank.hello.remote(surroundings) for rank in self.ranks]
         end = time.monotonic() + self.wait
         while True:
             _, missing = ray.wait(hellos, num_returns=len(hellos), timeout=TICK)
@@ -80,7 +81,7 @@ class Command:
             if not missing:
                 break
             if time.monotonic() > end:
-                raise DeadRank(f"rank {hellos.index(missing[0])} of the run has not started within {self.wait:g} s")
+                raise SelfevoError(f"rank {hellos.index(missing[0])} of the run has not started within {self.wait:g} s")
         places = []
         for index, hello in enumerate(hellos):
             try:
@@ -88,7 +89,7 @@ class Command:
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except ray.exceptions.RayError as error:
-                raise DeadRank(f"rank {index} of the run could not start ({cause(error)})") from None
+                raise SelfevoError(f"rank {index} of the run could not start ({cause(error)})") from None
         return places
 
     def _start(self, places: Sequence[Where]) -> dict[Any, int]:
@@ -98,7 +99,7 @@ class Command:
         try:
             port = ray.get(self.ranks[0].port.remote())
         except ray.exceptions.RayError as error:
-            raise DeadRank(f"rank 0 of the run could not start ({cause(error)})") from None
+            raise SelfevoError(f"rank 0 of the run could not start ({cause(error)})") from None
         nodes = [place.node for place in places]
         running = {}
         for index, rank in enumerate(self.ranks):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..crew import Crew, Surroundings, Where
+from ..crew import Crew, Member, Surroundings, Where
 from ..errors import EXIT_STOPPED, EngineError, SelfevoError
 from ..place import Place
 from ..protocols import Engine
@@ -63,12 +63,13 @@ class Said:
 class Rank:
     """The actor. It works in the main thread of its process, where signals arrive; `desk` tells it when to stop."""
 
-    def __init__(self, surroundings: Surroundings, desk: Any):
-        self._surroundings, self._desk = surroundings, desk
+    def __init__(self, desk: Any):
+        self._desk = desk
 
-    def hello(self) -> Where:
+    def hello(self, surroundings: Surroundings) -> Where:
         """Begin."""
-        self._surroundings.enter()
+        self._surroundings = surroundings
+        surroundings.enter()
         return Where.here()
 
     def port(self) -> int:
@@ -93,12 +94,13 @@ class Rank:
 
 
 def _outcome(part: Part, place: Place) -> Said:
-    from ..commands.rank import _has_gpu
+    import torch
+
     from ..commands.run import here
     from ..spec import load_text
 
     try:
-        os.environ.setdefault("ACCELERATE_USE_CPU", "false" if _has_gpu() else "true")
+        os.environ.setdefault("ACCELERATE_USE_CPU", "false" if torch.cuda.is_available() else "true")
         ranks = Ranks(part.zero)
         value = here(load_text(part.spec), Path(part.root), part.resume, ranks, place)
         ranks.leave()
@@ -130,7 +132,7 @@ class Elsewhere(Place):
         engines = {name: node for name, node in {"": spec.engine, **spec.engines}.items() if has_weights(build(node))}
         served = {split_ref(role.policy)[0] for role in spec.roles.values() if (role.engine or "") in engines}
         policies = {name: node for name, node in spec.policies.items() if name in served}
-        self._start("engine", Replica, (engines, policies), note, EngineError)
+        self._start("engine", Replica, (engines, policies), note, EngineError, warm=True)
         judging = {name: dict(node) for name, node in spec.stages.items() if node["kind"] in ("score", "evaluate")}
         self._start("verifier", Judge, (judging,), note, SelfevoError)
         if "verifier" in self._crews:
@@ -160,13 +162,18 @@ class Elsewhere(Place):
         for crew in self._crews.values():
             crew.close()
 
-    def _start(self, kind: str, actor: type, args: tuple[Any, ...], note: Callable[[str], None], error: type[SelfevoError]) -> None:
+    def _start(self, kind: str, actor: type, args: tuple[Any, ...], note: Callable[[str], None], error: type[SelfevoError],
+               warm: bool = False) -> None:  # fmt: skip
         import ray
 
         room, remote = self._part.room, ray.remote(actor)
 
-        def hire(slot: int) -> Any:
-            return remote.options(**room.options(kind, slot)).remote(self._surroundings, *args)
+        def hire(slot: int) -> Member:
+            made = remote.options(**room.options(kind, slot)).remote(*args)
+            member = Member(made, made.hello.remote(self._surroundings))
+            if warm:
+                made.warm.remote()  # nobody waits for it
+            return member
 
         if room.count(kind):
             advice = f"continue with: selfevo resume {self._part.root}"

@@ -96,7 +96,7 @@ def cluster(nodes: Sequence[Mapping[str, float]]) -> str:
     """ "2 nodes with CPU 8, GPU 8 and 1 with CPU 4"."""
     kinds = Counter(shown(node) for node in nodes)
     said = [f"{count} node{'s' if count != 1 else ''} with {what}" for what, count in kinds.items()]
-    return " and ".join(said) or "no nodes"
+    return " and ".join(sorted(said)) or "no nodes"
 
 
 def shown(resources: Mapping[str, float]) -> str:

@@ -55,13 +55,13 @@ def test_training_on_one_node_and_rollouts_on_the_other_give_the_metrics_of_one_
     gates.mkdir()
     judging.mkdir()
     process = begun(root, *two.settings(engines=2, verifiers=2), *held_engine(gates), held_part(judging))
-    replicas = waiting_in(gates, 2)
+    replicas = waiting_in(gates, 2, process)
     assert sorted(processes_of(root, "engine replicas")) == replicas
     assert [two.node_of(pid) for pid in replicas] == ["rollouts", "rollouts"]
     ranks = processes_of(root, "training ranks")
     assert [two.node_of(pid) for pid in ranks] == ["training"]
     (gates / "gate").touch()
-    workers = waiting_in(judging, 2)
+    workers = waiting_in(judging, 2, process)
     assert [two.node_of(pid) for pid in workers] == ["rollouts", "rollouts"]
     (judging / "gate").touch()
     said = ended(process)
@@ -76,7 +76,7 @@ def test_a_replica_killed_in_the_middle_of_a_rollout_loses_nothing(two: Pair, al
     root, gates, done = tmp_path / "run", tmp_path / "gates", opened(tmp_path / "open")
     gates.mkdir()
     process = begun(root, *two.settings(engines=2), *held_engine(gates, free=1), held_part(done))
-    first, second = waiting_in(gates, 2)
+    first, second = waiting_in(gates, 2, process)
     assert committed(root)[-1] == "start/evaluate"
     os.kill(first, signal.SIGKILL)
     logged(root, "is now process")
@@ -95,7 +95,7 @@ def test_a_killed_verifier_worker_loses_nothing(two: Pair, alone: Path, tmp_path
     root, judging, done = tmp_path / "run", tmp_path / "judging", opened(tmp_path / "open")
     judging.mkdir()
     process = begun(root, *two.settings(verifiers=2), *held_engine(done), held_part(judging))
-    first, _ = waiting_in(judging, 2)
+    first, _ = waiting_in(judging, 2, process)
     os.kill(first, signal.SIGKILL)
     (judging / "gate").touch()
     said = ended(process)
@@ -119,7 +119,7 @@ def test_ctrl_c_stops_after_the_stage_and_one_process_goes_on(two: Pair, alone: 
     root, judging, done = tmp_path / "run", tmp_path / "judging", opened(tmp_path / "open")
     judging.mkdir()
     process = begun(root, *two.settings(ranks=2, engines=1), *held_engine(done), held_part(judging))
-    waiting_in(judging, 1)
+    waiting_in(judging, 1, process)
     pids = [*processes_of(root, "training ranks"), *processes_of(root, "engine replicas")]
     assert len(living(pids)) == 3
     process.send_signal(signal.SIGINT)
@@ -139,7 +139,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_room_is_free_again(two: Pair, tmp
     judging.mkdir()
     everything = two.settings(ranks=2, rank_cpus=2, engines=1)
     process = begun(root, *everything, *held_engine(done), held_part(judging))
-    waiting_in(judging, 1)
+    waiting_in(judging, 1, process)
     pids = processes_of(root, "training ranks")
     refused = run(tmp_path / "other", *everything, "launcher.wait=1")
     assert refused.status == 2
@@ -159,7 +159,7 @@ def test_a_dead_rank_ends_the_run_in_one_line_and_nothing_is_lost(two: Pair, alo
     root, judging, done = tmp_path / "run", tmp_path / "judging", opened(tmp_path / "open")
     judging.mkdir()
     process = begun(root, *two.settings(ranks=2), *held_engine(done), held_part(judging))
-    waiting_in(judging, 1)
+    waiting_in(judging, 1, process)
     main, follower = processes_of(root, "training ranks")
     os.kill(follower, signal.SIGKILL)
     said = ended(process)
@@ -179,7 +179,7 @@ def test_replicas_that_die_whatever_is_done_end_the_run_in_one_line(two: Pair, t
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"ranks": 9}, "9 training ranks with CPU 1, training 1 each, placed 'pack'; the cluster has 1 node with CPU 4, training 4"),
+    ({"ranks": 9}, "9 training ranks with CPU 1, training 1 each, placed 'pack'; the cluster has 1 node with CPU 4, rollouts 4"),
     ({"rank_cpus": 5}, "asked for 1 training rank with CPU 5, training 1, placed 'pack'; the cluster has 1 node with CPU 4, "),
     ({"rank_gpus": 1}, "asked for 1 training rank with CPU 1, GPU 1, training 1, placed 'pack'; the cluster has"),
     ({"engines": 1, "strategy": "strict_pack"}, "1 engine replica with CPU 1, rollouts 1, placed 'strict_pack'; the cluster has"),
@@ -209,7 +209,7 @@ def test_a_ray_of_its_own_ends_with_the_run_however_that_ends(tmp_path: Path) ->
     root, judging = tmp_path / "run", tmp_path / "judging"
     judging.mkdir()
     process = begun(root, "launcher=ray", "launcher.engines=1", "launcher.wait=240", held_part(judging))
-    waiting_in(judging, 1)
+    waiting_in(judging, 1, process)
     started = below(process.pid)
     assert set(processes_of(root, "training ranks")) < set(started)
     agents = [pid for pid in started if "Agent" in psutil.Process(pid).name()]  # Ray's own, which give their node a minute to come back
@@ -218,7 +218,7 @@ def test_a_ray_of_its_own_ends_with_the_run_however_that_ends(tmp_path: Path) ->
     assert gone([pid for pid in started if pid not in agents])
     (judging / "gate").touch()
     process = start("resume", str(root))
-    waiting_in(judging, 2)
+    waiting_in(judging, 2, process)
     restarted = below(process.pid)
     said = ended(process)
     assert (said.status, said.err) == (0, "")

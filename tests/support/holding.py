@@ -21,10 +21,11 @@ def wait_at(folder: Path) -> None:
         time.sleep(0.02)
 
 
-def waiting_in(folder: Path, count: int) -> list[int]:
-    """The ids of `count` processes, once so many wait in `folder`."""
+def waiting_in(folder: Path, count: int, process: Any) -> list[int]:
+    """The ids of `count` processes, once so many wait in `folder` in a run that `process` began."""
     end = time.monotonic() + 240
     while len(found := [int(f.name) for f in folder.iterdir() if f.name.isdigit()]) < count:
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, f"{len(found)} of {count} processes came to {folder}"
         time.sleep(0.05)
     return sorted(found)
