@@ -81,6 +81,7 @@ for i in range(300):
 """
 
 
+@pytest.mark.slow
 def test_two_runs_that_write_the_same_answers_leave_whole_ones_to_every_reader(tmp_path: Path) -> None:
     """A reader that looks all the time sees no answer, or one that somebody wrote; never half of one."""
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), letter]) for letter in "ab"]

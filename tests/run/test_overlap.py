@@ -251,6 +251,7 @@ def test_an_error_in_the_early_rollout_ends_the_run_where_the_rollout_stands(tmp
     assert facts(tmp_path / "run") == facts(run_in(tmp_path / "whole", fails).root)
 
 
+@pytest.mark.slow
 def test_an_engine_for_one_caller_gives_the_same_numbers_and_bills_each_stage_for_its_own(early, tmp_path):
     alone = run_in(tmp_path / "run", [*SMALL, "+engines.alone={_target_: one_at_a_time.OneAtATime}", "+roles.solver.engine=alone"])
     for line, other in zip(facts(alone.root)["metrics"], facts(early.root)["metrics"], strict=True):

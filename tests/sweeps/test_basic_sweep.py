@@ -17,6 +17,7 @@ Say = Callable[..., Said]
 Finished = Callable[[Path], set[str]]
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_stop_the_sweep_and_is_named_at_its_end(
     say: Say, quick: list[str], tmp_path: Path, finished: Finished
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_failure_that_is_no_mistake_of_the_user_is_exit_status_1(
     assert finished(tmp_path) == {"0"}
 
 
+@pytest.mark.slow
 def test_the_same_command_keeps_what_is_finished_and_goes_on_with_the_rest(
     say: Say, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Finished
 ) -> None:
@@ -117,6 +119,7 @@ def test_every_job_leaves_what_was_asked_of_it_and_what_became_of_it(say: Say, q
         assert told["value"] == metrics(tmp_path / str(number))[-1][2][metric]
 
 
+@pytest.mark.slow
 def test_a_launcher_or_sweeper_whose_package_is_missing_says_what_to_install(
     say: Say, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

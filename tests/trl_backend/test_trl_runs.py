@@ -57,18 +57,21 @@ def ends_the_same_after_any_cut(overrides, tmp_path, every=1):
         shutil.rmtree(root)
 
 
+@pytest.mark.slow
 def test_a_supervised_fit_of_recorded_solutions_lowers_their_loss(tmp_path, recorded):
     done = run_in(tmp_path / "run", [*recorded, "loop=supervised", "optimizer=trl/sft", "optimizer.lr=3e-4", "scale.iterations=4"])
     losses = done.metric("train", "train/loss")
     assert losses[-1] < losses[0] and done.metric("train", "train/steps") == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_preference_fit_starts_at_the_log_of_two(tmp_path, recorded):
     done = run_in(tmp_path / "run", [*recorded, "loop=preferences", "optimizer=trl/dpo", "optimizer.lr=3e-4", "scale.iterations=4"])
     losses = done.metric("train", "train/loss")
     assert losses[0] == pytest.approx(0.693147, abs=1e-4) and losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_a_reward_model_of_its_own_policy_is_kept(tmp_path, recorded):
     from selfevo.trl.reward_model import rewards
 
