@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .context import StageCtx
-from .crew import Crew, Member, Surroundings, Where
+from .crew import Crew, Member
 from .errors import SelfevoError
 from .protocols import Part, RunCtx
 from .records import Row, Score
+from .surroundings import Surroundings, Where
 from .verifiers.run import applied
 
 BLOCKS = 4

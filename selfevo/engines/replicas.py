@@ -11,11 +11,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
-from ..crew import Crew, Member, Surroundings, Where
+from ..crew import Crew, Member
 from ..errors import EngineError, SelfevoError, UserError
 from ..policies import LivePolicy, is_adapted
 from ..protocols import Completion, Engine, GenerateRequest, ScoreRequest, TokenScores
 from ..records import Version
+from ..surroundings import Surroundings, Where
 
 if TYPE_CHECKING:
     from torch import Tensor

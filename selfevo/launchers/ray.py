@@ -85,7 +85,8 @@ class Ray:
     def launch(self, job: Job) -> float | None:
         """Run the job; the value a sweeper optimises. Raises what ended the main rank, DeadRank, or UserError when there is no room."""
         from ..spec import build, load_text
-        from .ray_command import Command, connected
+        from .ray_cluster import connected
+        from .ray_command import Command
         from .ray_rank import has_weights
         from .ray_room import reserve
 

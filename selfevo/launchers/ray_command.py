@@ -1,27 +1,23 @@
-"""The command's side of a run under Ray: joins the cluster, starts the ranks, shows what the main one says, passes Ctrl-C on."""
+"""The command's side of a run under Ray: starts the ranks, shows what the main one says, passes Ctrl-C on."""
 
 from __future__ import annotations
 
-import io
-import logging
-import os
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from ..crew import Surroundings, Where, cause
-from ..errors import SelfevoError, Stopped, UserError
+from ..crew import cause
+from ..errors import SelfevoError, Stopped
 from ..ranks import Zero
-from ..view import View
+from ..surroundings import Surroundings, Where
 from .job import Job
-from .ray_desk import Desk, Message
+from .ray_desk import Desk
 from .ray_rank import Part, Rank, Said
 from .ray_room import Room
+from .ray_screen import Screen
 from .torchrun import GRACE, DeadRank
 
 if TYPE_CHECKING:
@@ -31,10 +27,6 @@ TICK = 0.2
 """Seconds between two looks at whether Ctrl-C was pressed."""
 LAST_WORDS = 10.0
 """Seconds that the other ranks have after one has failed: what ended them all, the main rank tells best."""
-KNOCK = 10.0
-"""Seconds that a cluster has to answer at all."""
-GOSSIP = "ray_listen_error_messages"
-"""Ray's thread that prints what happens to workers; selfevo says it in its own words."""
 
 
 class Command:
@@ -52,6 +44,8 @@ class Command:
         self.screen = Screen(spec, job)
         self.asked: list[float] = []
         self._passed_on = 0
+        self._hearing = self.desk.hear.remote()
+        self._value: float | None = None
 
     def run(self) -> float | None:
         """To the end of the run; the value a sweeper optimises. Raises what ended it."""
@@ -118,13 +112,11 @@ class Command:
         said: dict[int, Said] = {}
         died: str | None = None
         end = float("inf")
-        hearing = self.desk.hear.remote()
         while running and time.monotonic() < end:
-            done, _ = ray.wait([*running, hearing], timeout=TICK)
+            done, _ = ray.wait([*running, self._hearing], timeout=TICK)
             for ref in done:
-                if ref is hearing:
-                    self.screen.show(ray.get(ref))
-                    hearing = self.desk.hear.remote()
+                if ref not in running:
+                    self._hear()
                     continue
                 index = running.pop(ref)
                 try:
@@ -137,20 +129,30 @@ class Command:
                 if said[index].status:
                     end = min(end, time.monotonic() + LAST_WORDS)
             end = min(end, self._pass_signals_on())
-        if 0 in said:  # what it said last may still be on its way
-            last = time.monotonic() + LAST_WORDS
-            while self.screen.heard < said[0].told and time.monotonic() < last:
-                if ray.wait([hearing], timeout=TICK)[0]:
-                    self.screen.show(ray.get(hearing))
-                    hearing = self.desk.hear.remote()
+        last = time.monotonic() + LAST_WORDS
+        while 0 in said and self.screen.heard < said[0].told and time.monotonic() < last:  # its last words may still be on their way
+            if ray.wait([self._hearing], timeout=TICK)[0]:
+                self._hear()
         return said, died
 
+    def _hear(self) -> None:
+        """Show what has come, and listen on."""
+        import ray
+
+        try:
+            self.screen.show(ray.get(self._hearing))
+        except ray.exceptions.RayError as error:
+            said = f"the process between the command and the ranks ended ({cause(error)})"
+            raise DeadRank(f"{said}; the last commit stands, continue with: selfevo resume {self.job.root}") from None
+        self._hearing = self.desk.hear.remote()
+
     def _pass_signals_on(self) -> float:
-        """Tell the ranks of Ctrl-C; when to stop waiting for them."""
-        asked = len(self.asked) + (1 if self.screen.unread else 0) * 2
-        if asked > self._passed_on:
-            self._passed_on = asked
-            self.desk.stop.remote(min(asked, 2))
+        """Tell the ranks of Ctrl-C; when to stop waiting for them. An output that nobody reads any more stops them at once."""
+        if self.screen.unread is not None and len(self.asked) < 2:
+            self.asked += [time.monotonic()] * 2
+        if len(self.asked) > self._passed_on:
+            self._passed_on = len(self.asked)
+            self.desk.stop.remote(self._passed_on)
         return 0.0 if len(self.asked) > 2 else self.asked[1] + GRACE if len(self.asked) > 1 else float("inf")
 
     def _said(self, said: dict[int, Said], died: str | None) -> None:
@@ -183,109 +185,3 @@ class Command:
         finally:
             for number, old in before.items():
                 signal.signal(number, old)
-
-
-class Screen:
-    """Shows what the main rank says, in order, as if it ran here."""
-
-    def __init__(self, spec: RunSpec, job: Job):
-        self.view = View()
-        self.live = self.view.console.is_terminal
-        self.heard = 0
-        self.unread: Stopped | None = None
-        self._spec, self._root = spec, job.root
-        self._early: dict[int, Message] = {}
-        self._began: float | None = None
-
-    def show(self, messages: Sequence[Message]) -> None:
-        """Messages in any order; those that come too early wait for the ones before them."""
-        self._early |= {message[0]: message for message in messages}
-        while self.heard in self._early:
-            _, what, args = self._early.pop(self.heard)
-            self.heard += 1
-            try:
-                self._show(what, args)
-            except Stopped as stopped:  # nobody reads the output any more
-                self.unread = stopped
-
-    def _show(self, what: str, args: tuple[Any, ...]) -> None:
-        if what == "print":
-            sys.stdout.write(args[0])
-            sys.stdout.flush()
-        elif what == "start":
-            self._began = time.monotonic()
-            self.view.start(self._spec, self._root, *args)
-        else:
-            if what == "finish":
-                self._began = None
-            getattr(self.view, what)(*args)
-
-    def close(self) -> None:
-        """Closing words of a run that could not say them itself."""
-        if self._began is not None:
-            with suppress(Stopped):
-                self.view.finish("stopped", {"total": time.monotonic() - self._began})
-            self._began = None
-
-
-class _Ours:
-    """Standard output without what Ray's own thread prints there."""
-
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        return len(text) if threading.current_thread().name == GOSSIP else self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def _knock(address: str) -> None:
-    """Raises OSError where nobody listens at the address: Ray itself would wait for minutes."""
-    if address == "auto":
-        try:
-            from ray._private.services import canonicalize_bootstrap_address
-        except ImportError:  # not promised by Ray; without it a cluster that is gone is noticed late
-            return
-        address = canonicalize_bootstrap_address("auto") or ""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=KNOCK).close()
-
-
-@contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """A connection to a Ray cluster, or to a new one on this machine, which ends with it. One that this process has is used as it is.
-
-    Raises UserError in one line when Ray is not installed or the cluster cannot be joined.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reports to its makers, unless the user wants it to
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError(f"launcher: Ray is not installed ({error}): pip install 'selfevo[ray]'") from None
-    if ray.is_initialized():
-        yield
-        return
-    main = threading.current_thread() is threading.main_thread()
-    terminate, out = signal.getsignal(signal.SIGTERM), sys.stdout
-    sys.stdout = _Ours(out)  # type: ignore[assignment]
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    try:
-        try:
-            if address is None:
-                ray.init(address="local", include_dashboard=False, **options)
-            else:
-                _knock(address)
-                ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
-            where = "could not be started here" if address is None else f"could not be joined at {address}"
-            raise UserError(f"launcher.address: Ray {where} ({' '.join(str(error).split())[:300]})") from None
-        yield
-    finally:
-        sys.stdout = io.StringIO()  # Ray says good-bye to nobody
-        ray.shutdown()
-        sys.stdout = out
-        if main:
-            signal.signal(signal.SIGTERM, terminate)

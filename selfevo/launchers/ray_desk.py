@@ -26,7 +26,7 @@ class Desk:
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
-        self._level = 0
+        self._times = 0
         self._news, self._asked = asyncio.Event(), asyncio.Event()
 
     async def tell(self, message: Message) -> None:
@@ -41,17 +41,16 @@ class Desk:
         heard, self._messages = self._messages, []
         return heard
 
-    async def stop(self, level: int) -> None:
-        """1: the ranks are to stop after the stage, 2: at once."""
-        self._level = level
+    async def stop(self, times: int) -> None:
+        """The user has asked so often: once, the ranks are to stop after the stage; twice, at once."""
+        self._times = times
         self._asked.set()
         self._asked = asyncio.Event()
 
-    async def stopping(self, beyond: int) -> int:
-        """The level, once it is above this."""
-        while self._level <= beyond:
+    async def stopping(self, heard: int) -> None:
+        """Return once the user has asked more often than that."""
+        while self._times <= heard:
             await self._asked.wait()
-        return self._level
 
 
 class Teller:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..crew import Crew, Member, Surroundings, Where
+from ..crew import Crew, Member
 from ..errors import EXIT_STOPPED, EngineError, SelfevoError
 from ..place import Place
 from ..protocols import Engine
 from ..ranks import Ranks, Zero
 from ..roles import split_ref
+from ..surroundings import Surroundings, Where
 from ..verifiers.run import Apply
 from .ray_desk import Relay, Stream, Teller
 from .ray_room import NAMES, Room
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from ..judges import Judges
     from ..run import Observer
     from ..spec import RunSpec
+
+
+PAUSE = 0.2
+"""Seconds between two signals: of two that arrive together a process sees one."""
 
 
 @dataclass(frozen=True)
@@ -208,15 +213,17 @@ def _stopped_by(desk: Any) -> Iterator[None]:
     def listen() -> None:
         import ray
 
-        level = 0
+        heard = 0
         while not done.is_set():
             try:
-                level = ray.get(desk.stopping.remote(level), timeout=None)
+                ray.get(desk.stopping.remote(heard))
+                heard += 1  # two requests that come together are two all the same
             except ray.exceptions.RayError:  # the command is gone, and Ray ends this process too
                 return
             with lock:
                 if not done.is_set():
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            done.wait(PAUSE)
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=listen, daemon=True).start()

@@ -16,8 +16,8 @@ from selfevo.engines.replicas import _of_the_whole, blocks, moving, packed, unpa
 from selfevo.errors import EngineError, UserError
 from selfevo.judges import NeedsTheRun, far_from
 from selfevo.launchers import Job, Ray
-from selfevo.launchers.ray_command import Screen
 from selfevo.launchers.ray_desk import Stream
+from selfevo.launchers.ray_screen import Screen
 from selfevo.models import Lora, Pretrained
 from selfevo.protocols import GenerateRequest, Varying
 from selfevo.spec import dump, read
