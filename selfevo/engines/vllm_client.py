@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import EngineError
 from .endpoint.beside import beside
+from .vllm_words import in_our_words
 
 POLL = 1.0
 """Seconds between two looks at whether the server still lives."""
@@ -75,4 +76,4 @@ def _reason(text: str) -> str:
         text = str(said["error"]["message"] if "error" in said else said.get("detail", said))
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    return " ".join(text.split())[:300]
+    return in_our_words(text)

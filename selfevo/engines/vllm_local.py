@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, SelfevoError, UserError
-from .vllm_words import Ask, Said
+from .vllm_words import Ask, Said, in_our_words
 
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -69,9 +69,9 @@ class Local:
                 raise EngineError(f"vLLM failed: {reason(error)}") from error
         return [_said(output, ask.tail) for output, ask in zip(outputs, asks, strict=True)]
 
-    def update(self, weights: Mapping[str, Any]) -> None:
-        """Take these tensors, under the names of a checkpoint."""
-        self._reload(tensors=iter(weights.items()))
+    def update(self, weights: Iterator[tuple[str, Any]]) -> None:
+        """Take these tensors, under their names in a checkpoint."""
+        self._reload(tensors=weights)
 
     def reload(self, folder: Path) -> None:
         """Take the weights of a checkpoint."""
@@ -176,7 +176,7 @@ def reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = next((line for line in lines if line.startswith("Value error, ")), None)
     text = told.removeprefix("Value error, ").partition(" [type=")[0] if told is not None else " ".join(lines)
-    return text.partition(" Supported architectures:")[0][:300] or type(error).__name__
+    return in_our_words(text) or type(error).__name__
 
 
 def _said(output: Any, tail: int) -> Said:

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import EngineError, UserError
 from .vllm_client import Client
 from .vllm_weights import scratch
-from .vllm_words import Ask, Said
+from .vllm_words import Ask, Said, in_our_words
 
 HOST = "127.0.0.1"
 NAME = "policy"
@@ -158,7 +158,7 @@ class Server:
             lines = file.read().decode(errors="replace").splitlines()
         errors = [f"{m[1]}: {m[2].strip()}" for m in map(ERROR.search, lines) if m is not None and not m[2].startswith(VAGUE)]
         said = errors or [line for line in lines if line.strip()]
-        return f": {' '.join(said[-1].split())[:300]}" if said else ""
+        return f": {in_our_words(said[-1])}" if said else ""
 
     def _forget(self) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)

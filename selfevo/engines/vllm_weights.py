@@ -134,41 +134,53 @@ def base_tensor(policy: Any) -> Any:
     return next(p for name, p in named if "lora_" not in name and "modules_to_save" not in name)
 
 
-def tensors(policy: Any) -> dict[str, Tensor] | None:
-    """The weights under the names of a checkpoint, adapters folded in, with nothing copied that need not be. None where only a
-    checkpoint written out tells them (adapters of another kind than plain LoRA, parts trained whole)."""
+def tensors(policy: Any) -> Iterator[tuple[str, Tensor]] | None:
+    """The weights under their names in a checkpoint, adapters folded in one at a time. None where only a checkpoint written out tells
+    them: adapters of another kind than plain LoRA, parts trained whole."""
+    import torch
     from transformers.core_model_loading import revert_weight_conversion
 
     model = text_model(policy.model)
-    named = _folded(policy.model) if is_adapted(policy.model) else dict(model.named_parameters())
-    if named is None:
+    if is_adapted(policy.model) and not _plain(policy.model):
         return None
+    named = {name.replace(".base_layer.", "."): t for name, t in _saved(model) if ".lora_" not in name}
+    written = revert_weight_conversion(model, {name: torch.empty_like(t, device="meta") for name, t in named.items()})
+    weights = _folded(policy.model) if is_adapted(policy.model) else ((name, t.detach()) for name, t in named.items())
+    if written.keys() == named.keys():
+        return weights
+    return iter(revert_weight_conversion(model, dict(weights)).items())
+
+
+def _saved(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers that a checkpoint has; of tied ones the first."""
+    yield from model.named_parameters()
     for name, buffer in model.named_buffers():
         module, _, leaf = name.rpartition(".")
         if leaf not in model.get_submodule(module)._non_persistent_buffers_set:
-            named[name] = buffer
-    return revert_weight_conversion(model, {name: t.detach() for name, t in named.items()})
+            yield name, buffer
 
 
-def _folded(model: Any) -> dict[str, Tensor] | None:
-    """W + (alpha / rank) B A for every adapted layer, and every other weight as it is. The policy itself is not touched."""
+def _plain(model: Any) -> bool:
+    """Whether the adapter is one of low-rank products beside linear layers and nothing else."""
     from peft.tuners.lora import Linear, LoraLayer
 
-    base, active = model.get_base_model(), model.active_adapters
-    layers: dict[str, Any] = {name: module for name, module in base.named_modules() if isinstance(module, LoraLayer)}
-    if len(active) != 1 or any(not isinstance(x, Linear) or x.lora_variant or any(x.lora_bias.values()) for x in layers.values()):
-        return None
-    out: dict[str, Tensor] = {}
-    for name, p in base.named_parameters():
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    whole = [name for name, _ in model.named_parameters() if "modules_to_save" in name or "token_adapter" in name]
+    odd = [x for x in layers if not isinstance(x, Linear) or x.lora_variant or any(x.lora_bias.values())]
+    return len(model.active_adapters) == 1 and not whole and not odd
+
+
+def _folded(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """W + (alpha / rank) B A for every adapted layer, and every other weight as it is. The policy itself is not touched."""
+    base, (adapter,) = model.get_base_model(), model.active_adapters
+    for name, t in _saved(base):
         if ".lora_" in name:
             continue
-        if "modules_to_save" in name or "original_module" in name or "token_adapter" in name:
-            return None
-        layer = layers.get(name.removesuffix(".base_layer.weight"))
-        if layer is not None:
-            p = (p.detach().float() + layer.get_delta_weight(active[0]).float()).to(p.dtype)
-        out[name.replace(".base_layer.", ".")] = p
-    return out
+        t = t.detach()
+        if name.endswith(".base_layer.weight"):
+            layer = base.get_submodule(name.removesuffix(".base_layer.weight"))
+            t = (t.float() + layer.get_delta_weight(adapter).detach().float()).to(t.dtype)
+        yield name.replace(".base_layer.", "."), t
 
 
 @contextmanager

@@ -13,6 +13,21 @@ COOLEST, HOTTEST = 0.01, 2.0
 """Temperatures vLLM samples at, besides 0: it would raise a lower one to `COOLEST` without a word, and refuses a higher one."""
 
 
+OURS = {
+    "gpu_memory_utilization": "engine.memory_share (on a CPU engine.cache_gib)",
+    "--kv-cache-memory-bytes": "engine.cache_gib",
+    "kv_cache_memory_bytes": "engine.cache_gib",
+    "max_model_len": "engine.max_length",
+    "tensor_parallel_size": "engine.tensor_parallel",
+    "max_num_seqs": "engine.max_batch",
+    "max_lora_rank": "engine.lora_rank",
+}
+"""What a user of ours sets, for what vLLM's errors advise to set."""
+LONGEST = 300
+ASIDES = (" Supported architectures:", " See https://")
+"""Where an error of vLLM stops to be of use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """`prompt` ids, and sampling settings by vLLM's names for them. `tail`: positions at the prompt's end whose log-probs are wanted."""
@@ -35,6 +50,16 @@ class Said:
 
 NOTHING = Said((), None, "stop")
 """Of a request to score no tokens."""
+
+
+def in_our_words(text: str) -> str:
+    """An error of vLLM on one line, with the settings it names under our names."""
+    text = " ".join(text.split())
+    for aside in ASIDES:
+        text = text.partition(aside)[0]
+    for theirs, name in OURS.items():
+        text = text.replace(f"`{theirs}`", name).replace(theirs, name)
+    return text[:LONGEST]
 
 
 def truncated(s: Sampling) -> bool:

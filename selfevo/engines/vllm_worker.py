@@ -15,12 +15,18 @@ class Taking:
     def take_weights(self, folder: str | None = None, tensors: Iterator[tuple[str, Any]] | None = None) -> None:
         """New weights from a checkpoint's folder, or from (name there, tensor) pairs.
 
-        On a CPU vLLM 0.32 computes with copies that are packed for its kernels, and reloading does not renew the one of an output
-        layer tied to the embedding: replies would then come from new layers under an old output layer.
+        On a CPU vLLM 0.32 computes with copies that are packed for its kernels, and its reload forgets two kinds of them: of experts,
+        which it packs only where they have no kernel yet, and of an output layer that is tied to the embedding. Replies would then
+        come from old and new weights mixed.
         """
         from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+        from vllm.platforms import current_platform
 
+        layers = list(self.get_model().modules()) if current_platform.is_cpu() else []
+        for layer in layers:
+            if getattr(getattr(layer, "quant_method", None), "moe_kernel", None) is not None:
+                layer.quant_method.moe_kernel = None
         self.reload_weights(weights_path=folder, weights_iterator=tensors)
-        for layer in self.get_model().modules():
+        for layer in layers:
             if isinstance(layer, ParallelLMHead) and hasattr(layer, "cpu_linear"):
                 layer.quant_method.process_weights_after_loading(layer)

@@ -139,7 +139,7 @@ def test_what_vllm_refuses_at_its_start_is_said_in_one_line(tiny, running, mode)
     before = set(children())
     with pytest.raises(EngineError) as error:
         Vllm(mode=mode, cache_gib=1e-6, eager=True, max_batch=8).load(tiny)
-    assert "cache" in line(error).lower()
+    assert "No available memory for the cache blocks" in line(error) and "engine.cache_gib" in line(error)
     assert set(children()) <= before
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from as_user import TINY
+from as_user import TINY, metrics, start
 from real_runs import run_in
 
 pytestmark = pytest.mark.scale
@@ -22,6 +22,16 @@ def test_in_every_iteration_the_samplers_log_probs_are_the_learners(tmp_path, mo
     policy = run.policy
     assert policy.name == "000003"
     assert run.run.world.engines[""]._holding is None
+
+
+def test_ranks_that_train_together_sample_from_one_server(tmp_path):
+    root = tmp_path / "run"
+    launcher = ["launcher=torchrun", "launcher.processes=2"]
+    process = start("run", *TINY, *ENGINE, "engine.mode=server", *launcher, f"hydra.run.dir={root}")
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    gaps = [m["train/sampler_gap"] for _, stage, m in metrics(root) if stage == "train"]
+    assert len(gaps) == 2 and max(gaps) < 1e-3
 
 
 def test_several_policies_and_versions_take_turns_in_one_engine(tmp_path):

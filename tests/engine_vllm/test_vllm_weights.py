@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from vllm_checks import agree, contexts, drawn, forward, moved
 
+from selfevo.engines.vllm_weights import tensors
 from selfevo.errors import UserError
 from selfevo.models import Lora, Pretrained
 from selfevo.protocols import Sampling, ScoreRequest
@@ -137,6 +138,51 @@ def test_a_compiled_model_takes_new_weights_too_and_so_does_an_output_layer_of_i
     moved(policy)
     engine.load(policy)
     agree(policy, LONG, drawn(engine, LONG))
+
+
+@pytest.mark.parametrize("family", ["Qwen3Moe", "Gemma2", "Llama"])
+def test_other_families_take_new_weights_too(start, tmp_path, family):
+    """A mixture's experts have other names in memory than in a checkpoint; Gemma scales embeddings and caps logits; Llama ties nothing."""
+    policy, asked = random_policy(tmp_path, family), [c[:250] for c in LONG]
+    engine = start()
+    for seed in range(3):
+        engine.load(policy)
+        agree(policy, asked, drawn(engine, asked))
+        moved(policy, seed=seed)
+
+
+def test_an_adapter_of_another_kind_goes_over_through_a_folder(engine, tiny):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "down_proj"], use_dora=True)
+    policy = replace(tiny, model=get_peft_model(copy.deepcopy(tiny.model), config))
+    assert tensors(policy) is None
+    for seed in (1, 2):
+        with_noise(policy, seed)
+        engine.load(policy)
+        agree(policy, LONG, drawn(engine, LONG))
+
+
+def random_policy(path: Path, family: str):
+    """A small random model of a family with the bundled policy's tokenizer."""
+    import torch
+    import transformers
+
+    sizes = {
+        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "head_dim": 32, "max_position_embeddings": 512, "vocab_size": 102, "eos_token_id": 2, "pad_token_id": 0,
+    }  # fmt: skip
+    extra = {"Qwen3Moe": {"moe_intermediate_size": 128, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": True}}
+    config = getattr(transformers, f"{family}Config")(**sizes, **extra.get(family, {}))
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "norm" not in name:
+                p.normal_(0.0, 0.05)
+    source = Pretrained("tiny").load("solver")
+    replace(source, model=model).save(path)
+    return Pretrained(str(path), attn="eager").load("solver")
 
 
 def test_a_policy_of_another_architecture_is_refused_and_the_engine_stays_usable(engine, tiny, tmp_path):
