@@ -11,8 +11,9 @@ ENGINE = ["engine=vllm", "engine.eager=true", "engine.cache_gib=0.25", "engine.m
 CORRECTED = ["optimizer.objective.pg.old=old", "+optimizer.objective.pg.truncate=2.0"]
 
 
-@pytest.mark.parametrize("mode", ["in-process", "server"])
-@pytest.mark.parametrize("corrected", [[], CORRECTED], ids=["plain", "corrected"])
+@pytest.mark.parametrize(
+    "mode, corrected", [("in-process", []), ("in-process", CORRECTED), ("server", CORRECTED)], ids=["plain", "corrected", "server"]
+)
 def test_in_every_iteration_the_samplers_log_probs_are_the_learners(tmp_path, mode, corrected):
     run = run_in(tmp_path / "run", [*TINY, *ENGINE, f"engine.mode={mode}", "scale.iterations=3", "optimizer.lr=2e-3", *corrected])
     gaps = run.metric("train", "train/sampler_gap")
