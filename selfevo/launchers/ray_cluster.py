@@ -34,6 +34,21 @@ class _Ours:
         return getattr(self._stream, name)
 
 
+@contextmanager
+def _later() -> Iterator[None]:
+    """Ctrl-C waits: a Ray that is half started cannot be ended whole."""
+    came: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number)) if main else None
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
 def _knock(address: str) -> None:
     """Raises OSError where nobody listens at the address: Ray itself would wait for minutes."""
     if address == "auto":
@@ -68,7 +83,8 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         try:
             if address is None:
-                ray.init(address="local", include_dashboard=False, **options)
+                with _later():
+                    ray.init(address="local", include_dashboard=False, **options)
             else:
                 _knock(address)
                 ray.init(address=address, **options)

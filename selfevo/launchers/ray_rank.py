@@ -92,7 +92,7 @@ class Rank:
             "MASTER_ADDR": part.places[0].address, "MASTER_PORT": str(part.port),
         }  # fmt: skip
         sys.argv = list(self._surroundings.command)
-        place = Elsewhere(part, self._surroundings, tell) if main else Place()
+        place = Elsewhere(part, self._surroundings, tell)
         with _stopped_by(self._desk), _speaking(tell if main else None):
             said = _outcome(part, place)
         return Said(said.value, said.error, said.status, said.printed, tell.told)
@@ -119,7 +119,8 @@ def _outcome(part: Part, place: Place) -> Said:
 
 
 class Elsewhere(Place):
-    """The main rank's place: engines with weights and row parts of verifiers work on what the launcher reserved for them."""
+    """A rank's place: engines with weights and row parts of verifiers work on what the launcher reserved for them. The main rank has
+    them work; the others have crews of nobody, whom nobody asks."""
 
     def __init__(self, part: Part, surroundings: Surroundings, tell: Callable[..., None]):
         self._part, self._surroundings, self._tell = part, surroundings, tell
@@ -181,8 +182,9 @@ class Elsewhere(Place):
             return member
 
         if room.count(kind):
+            size = room.count(kind) if self._part.index == 0 else 0
             advice = f"continue with: selfevo resume {self._part.root}"
-            self._crews[kind] = Crew(NAMES[kind], room.count(kind), hire, note, self._part.wait, error, advice)
+            self._crews[kind] = Crew(NAMES[kind], size, hire, note, self._part.wait, error, advice)
 
 
 def has_weights(engine: Any) -> bool:

@@ -112,6 +112,14 @@ def test_two_ranks_have_the_metrics_of_one_process_and_a_part_that_needs_the_run
     assert run(tmp_path / "one", counted).status == 0
     said = run(tmp_path / "two", *two.settings(ranks=2, verifiers=1), counted)
     assert (said.status, said.err) == (0, "")
+    assert said.out.count("\n16 rows seen\n") == 2
+    same_but_for_rounding(tmp_path / "two", tmp_path / "one")
+
+
+def test_two_ranks_train_while_a_replica_rolls_out_ahead_as_one_process_does(two: Pair, tmp_path: Path) -> None:
+    assert run(tmp_path / "one", "scale.staleness=1").status == 0
+    said = run(tmp_path / "two", *two.settings(ranks=2, engines=1), "scale.staleness=1")
+    assert (said.status, said.err) == (0, "")
     same_but_for_rounding(tmp_path / "two", tmp_path / "one")
 
 
@@ -132,6 +140,17 @@ def test_ctrl_c_stops_after_the_stage_and_one_process_goes_on(two: Pair, alone: 
     assert committed(root)[-1] == "main.0/score"
     assert resume(root, "launcher=inline").status == 0
     same_but_for_rounding(root, alone)
+
+
+def test_ctrl_c_while_ray_starts_leaves_nothing(tmp_path: Path) -> None:
+    process = begun(tmp_path / "run", "launcher=ray")
+    while not (started := below(process.pid)):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = ended(process)
+    assert (said.status, said.line) == (3, "interrupted")
+    assert gone(started)
 
 
 def test_a_second_ctrl_c_stops_at_once_and_the_room_is_free_again(two: Pair, tmp_path: Path) -> None:

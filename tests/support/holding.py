@@ -72,4 +72,5 @@ class Counted:
 
     def __call__(self, rows: Sequence[Row], ctx: RunCtx) -> list[Row]:
         ctx.log("score/seen", len(rows))
+        print(f"{len(rows)} rows seen")
         return [row.rewarded(ctx.name, 1.0) for row in rows]
