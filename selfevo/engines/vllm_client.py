@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import EngineError
 from .endpoint.beside import beside
-from .vllm_words import in_our_words
+from .vllm_words import VAGUE, in_our_words
 
 POLL = 1.0
 """Seconds between two looks at whether the server still lives."""
@@ -42,10 +42,8 @@ class Client:
                 async with room:
                     reply = await http.post(path, json=body)
                 heard[0] = time.monotonic()
-                if reply.status_code >= 500:
-                    raise EngineError(f"the vLLM server failed{self.last_error()}")
                 if reply.status_code != 200:
-                    raise EngineError(f"vLLM refuses {path}: {_reason(reply.text)} (status {reply.status_code})")
+                    raise EngineError(self._refusal(path, _reason(reply.text)))
                 return reply.json() if reply.headers.get("content-type", "").startswith("application/json") else None
 
             tasks = [asyncio.create_task(one(body)) for body in bodies]
@@ -68,6 +66,9 @@ class Client:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _refusal(self, path: str, said: str) -> str:
+        return f"the vLLM server failed{self.last_error()}" if not said or said.startswith(VAGUE) else f"vLLM refuses {path}: {said}"
 
 
 def _reason(text: str) -> str:

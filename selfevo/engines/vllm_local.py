@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,8 @@ class Local:
         if RUNNING:
             raise UserError("engine.mode: one vLLM runs in this process already; another needs engine.mode=server")
         self.in_memory = arguments["tensor_parallel_size"] == 1
-        self._adapters: list[Any] = []
+        self._adapter: Any = None
+        self._adapters = 0
         os.environ.update(ENVIRONMENT)
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
@@ -61,7 +63,7 @@ class Local:
 
         prompts = [TokensPrompt(prompt_token_ids=list(a.prompt)) for a in asks]
         settings = [SamplingParams(**a.settings, flat_logprobs=True, detokenize=bool(a.settings.get("stop"))) for a in asks]
-        request = next((r for r in self._adapters if r.lora_name == adapter), None)
+        request = None if adapter is None else self._adapter
         with undisturbed():
             try:
                 outputs = self._llm.generate(prompts, settings, use_tqdm=False, lora_request=request)
@@ -81,12 +83,14 @@ class Local:
         """Take an adapter in, in place of those before it. Its id is new, so no cached prefix of another is taken for its own."""
         from vllm.lora.request import LoRARequest
 
-        number = max((r.lora_int_id for r in self._adapters), default=0) + 1
-        for old in self._adapters:
+        old, self._adapter = self._adapter, None
+        if old is not None:
             self._llm.llm_engine.remove_lora(old.lora_int_id)
-        self._adapters = [LoRARequest(name, number, str(folder))]
+        self._adapters += 1
+        request = LoRARequest(name, self._adapters, str(folder))
         with refused():
-            self._llm.llm_engine.add_lora(self._adapters[0])
+            self._llm.llm_engine.add_lora(request)
+        self._adapter = request
 
     def sleep(self, level: int) -> None:
         """Give GPU memory back."""
@@ -132,10 +136,12 @@ def refused() -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """vLLM seeds and draws from the global generators, sets the number of threads (and on a CPU takes the function for it away), and
-    leaves variables for its workers behind. All that is put back."""
+    leaves variables for its workers behind. All that is put back; but for the generators where a learner may be drawing from them in
+    the main thread meanwhile."""
     import numpy as np
     import torch
 
+    alone = threading.current_thread() is threading.main_thread()
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     threads, set_threads = torch.get_num_threads(), torch.set_num_threads
     variables = {name: os.environ.get(name) for name in TAKEN}
@@ -145,9 +151,10 @@ def undisturbed() -> Iterator[None]:
         torch.set_num_threads = set_threads
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+        if alone:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
         for name, value in variables.items():
             if value is None:
                 os.environ.pop(name, None)

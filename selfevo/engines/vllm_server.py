@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import EngineError, UserError
 from .vllm_client import Client
 from .vllm_weights import scratch
-from .vllm_words import Ask, Said, in_our_words
+from .vllm_words import VAGUE, Ask, Said, in_our_words
 
 HOST = "127.0.0.1"
 NAME = "policy"
@@ -32,8 +32,6 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
 }
 ERROR = re.compile(r"\b(\w*(?:Error|Exception|Interrupt)): (.+)")
-VAGUE = ("Engine core initialization failed", "EngineCore encountered an issue")
-"""Errors that only point to the one above."""
 
 
 class Server:
@@ -55,7 +53,7 @@ class Server:
         self._port = _free(port)
         self._scratch = scratch()
         self._log = Path(log) if log is not None else self._scratch / "log.txt"
-        self._adapters: dict[str, str] = {}
+        self._adapter: str | None = None
         environment = {k: v for k, v in os.environ.items() if k not in RANKS} | ENVIRONMENT
         environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         if gpus is not None:
@@ -93,10 +91,11 @@ class Server:
 
     def adapt(self, name: str, folder: Path) -> None:
         """Take an adapter in, in place of those before it."""
-        for old in self._adapters:
+        old, self._adapter = self._adapter, None
+        if old is not None:
             self._client.post("/v1/unload_lora_adapter", {"lora_name": old})
-        self._adapters = {name: str(folder)}
         self._client.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+        self._adapter = name
 
     def sleep(self, level: int) -> None:
         """Give GPU memory back."""

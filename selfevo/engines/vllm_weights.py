@@ -21,6 +21,7 @@ from ..records import digest
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 class Holding:
     """A running vLLM and the weights it has.
 
@@ -92,7 +93,8 @@ class Holding:
             with bare(policy) as folder:
                 self.engine.reload(folder)
             self._base = weakref.ref(base)
-        old, self.adapter = self._folder, None
+        self.adapter = None
+        self._drop_folder()
         if adapted:
             self._made += 1
             self._folder = scratch()  # stays as long as vLLM may want to read it again
@@ -100,12 +102,11 @@ class Holding:
             name = f"{policy.name}-{self._made}"
             self.engine.adapt(name, self._folder)
             self.adapter = name
-            if old is not None:
-                shutil.rmtree(old, ignore_errors=True)
 
     def _drop_folder(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
 
 def _key(policy: Any) -> tuple[weakref.ref[Any], str]:

@@ -11,6 +11,12 @@ ENGINE = ["engine=vllm", "engine.eager=true", "engine.cache_gib=0.25", "engine.m
 CORRECTED = ["optimizer.objective.pg.old=old", "+optimizer.objective.pg.truncate=2.0"]
 
 
+@pytest.fixture(autouse=True)
+def _room(running):
+    """A process has room for one vLLM: the session's makes way for that of a run."""
+    running.close("in-process")
+
+
 @pytest.mark.parametrize(
     "mode, corrected", [("in-process", []), ("in-process", CORRECTED), ("server", CORRECTED)], ids=["plain", "corrected", "server"]
 )

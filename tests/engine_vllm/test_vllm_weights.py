@@ -11,7 +11,7 @@ import pytest
 from vllm_checks import agree, contexts, drawn, forward, moved
 
 from selfevo.engines.vllm_weights import tensors
-from selfevo.errors import UserError
+from selfevo.errors import EngineError, UserError
 from selfevo.models import Lora, Pretrained
 from selfevo.protocols import Sampling, ScoreRequest
 
@@ -126,6 +126,9 @@ def test_an_adapter_beside_its_base_is_served_before_and_after_an_update(start, 
     agree(adapted, LONG, drawn(engine, LONG))
     engine.load(tiny)
     agree(tiny, LONG, drawn(engine, LONG))
+    with pytest.raises(EngineError, match=r"LoRA rank 16 is greater than engine\.lora_rank 8") as error:
+        engine.load(Pretrained("tiny", lora=Lora(rank=16)).load("solver"))
+    assert "\n" not in str(error.value)
     engine.load(twin)
     agree(twin, LONG, drawn(engine, LONG))
 
