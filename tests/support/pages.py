@@ -24,7 +24,8 @@ class Block:
     """A fenced block of a page; `line` is where it opens. Directives stand in HTML comments right above it:
 
     `<!-- test: scale=tiny -->` adds overrides to its runs, `exit 2` expects that status, `shows` holds the next `text` block against
-    the output (`...` stands for anything), `skip, why: ...` does not run it. `<!-- file: path -->` makes it a file of the desk.
+    the output (`...` stands for anything), `spec, why: ...` checks the specs of its runs without running them, `skip, why: ...` does
+    neither. `<!-- file: path -->` makes it a file of the desk.
     """
 
     page: Path
@@ -44,12 +45,16 @@ class Block:
         return next((t.partition("why:")[2].strip() for t in self.tests if t.startswith("skip")), None)
 
     @property
+    def spec_only(self) -> bool:
+        return any(t.startswith("spec") for t in self.tests)
+
+    @property
     def status(self) -> int:
         return next((int(t.split()[1]) for t in self.tests if t.startswith("exit ")), 0)
 
     @property
     def added(self) -> str:
-        return " ".join(t for t in self.tests if "=" in t and not t.startswith("skip"))
+        return " ".join(t for t in self.tests if "=" in t and not t.startswith(("skip", "spec")))
 
     def commands(self) -> list[str]:
         """Commands in order, as typed: continued lines joined, comments left out; a quoted text may go over several lines."""

@@ -40,9 +40,9 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip().split("\n")
 
     def until(self, seen: Callable[[str], bool]) -> list[str]:
-        """Read until the screen shows something; returns its lines."""
+        """Read until the screen shows something and ends with a whole panel (a read may end in the midst of one); returns its lines."""
         end = time.monotonic() + 60
-        while not seen("\n".join(self.lines())):
+        while not (seen("\n".join(lines := self.lines())) and lines[-1].startswith("╰") and lines[-1].endswith("╯")):
             assert self._read() and time.monotonic() < end, self.lines()
         return self.lines()
 
