@@ -14,6 +14,7 @@ from ..roles import Role
 from .ahead import early
 from .bind import BAD, Binder
 from .problems import BROKEN, Notes, Problem, Use, join, show
+from .reproduction import Reproduction
 from .resolve import Origin, read_scale, resolve
 from .runspec import Checkpoint, RunSpec
 from .uses import Known, look_up, loop_uses, stage_uses
@@ -33,7 +34,7 @@ GROUPS: dict[str, Any] = {
 
 PLAIN = (
     "name", "seed", "metric", "prompts", "policies", "roles", "memories", "engines", "stages", "loop", "scale", "tracker", "checkpoint",
-    "paper",
+    "paper", "reproduce",
 )
 """Keys with a meaning of their own."""
 
@@ -91,6 +92,7 @@ class _Checker:
         roles = self._roles()
         prompts = self._prompts()
         checkpoint = self.binder.bind(raw.get("checkpoint", {}), Checkpoint, "checkpoint")
+        reproduce = self.binder.bind(raw.get("reproduce"), Reproduction | None, "reproduce")
         self._scale()
         for stage, node in maps["stages"].items():
             self._stage(stage, node)
@@ -108,7 +110,7 @@ class _Checker:
             return None
         return RunSpec(
             name, seed, maps["policies"], roles, maps["memories"], prompts, raw["engine"], maps["engines"], maps["stages"], loop, sources,
-            maps["tracker"], raw["launcher"], checkpoint, raw.get("paper"), metric, raw,
+            maps["tracker"], raw["launcher"], checkpoint, raw.get("paper"), metric, reproduce, raw,
         )
 
     def _mapping(self, key: str) -> dict[str, Any]:

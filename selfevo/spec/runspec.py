@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..loop import Block
     from ..prompts import Template
     from ..roles import Role
+    from .reproduction import Reproduction
 
 Node = Mapping[str, Any]
 """A mapping with `_target_` (a component) or `kind` (a stage): `build` makes the object it describes."""
@@ -49,4 +50,5 @@ class RunSpec:
     checkpoint: Checkpoint
     paper: Mapping[str, Any] | None
     metric: str | None
+    reproduce: Reproduction | None
     raw: Mapping[str, Any] = field(repr=False)
