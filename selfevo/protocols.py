@@ -7,7 +7,7 @@ records, never a stage, an engine, the store or the command line.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -324,6 +324,14 @@ class Part(Protocol):
 
     def __call__(self, rows: Sequence[Row], ctx: RunCtx) -> list[Row]:
         """The same rows, in order, scored (`Row.rewarded`, `Row.failed`)."""
+
+
+class Measure(Protocol):
+    """Further numbers of an evaluation, from its judged rows."""
+
+    def __call__(self, rows: Sequence[Row], solved: Callable[[Row], bool]) -> Mapping[str, float]:
+        """Metric names (within the measure's own) to values. `rows`: every judged row but pruned ones, those with `final: "no"`
+        included; `solved` is the suite's verdict on a row. A value that is not finite is left out of the log."""
 
 
 class Builder(Protocol):

@@ -161,6 +161,12 @@ class Trajectory:
         return ""
 
     @property
+    def final(self) -> bool:
+        """Whether it is what its episode came to. Strategies that record the way there as well (hops of a chain, critiques, earlier
+        replies) give those the key `final: "no"`; evaluations count the others as samples."""
+        return self.keys.get("final") != "no"
+
+    @property
     def length(self) -> int:
         """Number of tokens the policy sampled, over all turns."""
         return sum(len(t.tokens) for t in self.turns if t.source == "policy")

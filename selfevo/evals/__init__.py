@@ -1,5 +1,7 @@
 """Evaluation suites: fixed, sealed task lists with a verifier and the numbers reported on them."""
 
+from .hops import Hops
 from .suite import Suite
+from .transitions import Transitions
 
-__all__ = ["Suite"]
+__all__ = ["Hops", "Suite", "Transitions"]

@@ -50,6 +50,18 @@ def maj_at_k(answers: Sequence[str | None], right: Sequence[bool], k: int) -> fl
     return min(1.0, won / comb(n, k))
 
 
+def plurality(answers: Sequence[str | None], right: Sequence[bool]) -> float:
+    """Chance that the most frequent of all answers is right, ties broken uniformly: `maj_at_k` with k = n, at any size. 0 where nobody
+    answered."""
+    hits: dict[str, list[bool]] = {}
+    for answer, ok in zip(answers, right, strict=True):
+        if answer is not None:
+            hits.setdefault(answer, []).append(bool(ok))
+    most = max(map(len, hits.values()), default=0)
+    tied = [sum(h) / most for h in hits.values() if len(h) == most]
+    return sum(tied) / len(tied) if tied else 0.0
+
+
 def _wins(others: Sequence[int], silent: int, v: int, places: int) -> float:
     """Ways to fill `places` from other answers (`others` counts, at most v each) and silent samples, each weighted 1/(1 + number at v)."""
     if not others or v > max(others):

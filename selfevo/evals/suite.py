@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from ..errors import UserError, nearest
-from ..protocols import Part, TaskSource
+from ..protocols import Measure, Part, TaskSource
 from ..records import Row, Task, groups
 from ..seeds import rng
 from ..verifiers.answers import Extract, answer_of
@@ -54,6 +54,7 @@ class Suite:
         threshold: a sample solved its task when that reward is at least this.
         bootstrap: resamples of the interval of pass@1; 0 leaves it out.
         by: break pass@1 down by these ("category", "level").
+        measures: further numbers by name, logged as "eval/<suite>/<name>/...".
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Suite:
         threshold: float = 0.5,
         bootstrap: int = 1000,
         by: Sequence[Literal["category", "level"]] = ("category", "level"),
+        measures: Mapping[str, Measure] | None = None,
     ):
         if not name or "/" in name:
             raise UserError(f"suite: name {name!r} must be a word without '/', for it is part of metric names")
@@ -93,6 +95,7 @@ class Suite:
         self.name, self.source, self.n, self.samples, self.verifier, self.seed = name, source, n, samples, verifier, seed
         self.temperature, self.top_p, self.top_k, self.max_tokens = temperature, top_p, top_k, max_tokens
         self.correct, self.threshold, self.bootstrap, self.by = correct, threshold, bootstrap, tuple(by)
+        self.measures = dict(measures or {})
         self._tasks: tuple[Task, ...] | None = None
         self._held_out: frozenset[str] | None = None
 
@@ -142,9 +145,11 @@ class Suite:
         length: mean sampled tokens. entropy: mean of -log p over sampled tokens, in nats: a Monte Carlo estimate of the policy's entropy
             per token at the sampling temperature (left out when the engine gives no log-probs). tasks, samples: numbers of each.
 
-        Pruned trajectories are not samples. Raises UserError when no row is left or a task has fewer samples than the largest k.
+        Pruned trajectories are not samples, and neither is what an episode passed through on its way (`Trajectory.final`); measures
+        see the latter. Raises UserError when no row is left or a task has fewer samples than the largest k.
         """
-        rows = [row for row in rows if row.trajectory.status != "pruned"]
+        judged = [row for row in rows if row.trajectory.status != "pruned"]
+        rows = [row for row in judged if row.trajectory.final]
         if not rows:
             raise UserError(f"suite '{self.name}': there are no rows to measure")
         tallies = self._tallies(rows)
@@ -153,9 +158,12 @@ class Suite:
             out["pass@1/low"], out["pass@1/high"] = interval([t.rate for t in tallies], self.bootstrap, self.name, self.seed)
         out |= self._judgements(rows, tallies)
         out |= _sampled(rows)
+        for name, measure in self.measures.items():
+            out |= {f"{name}/{key}": value for key, value in measure(judged, self.solved).items()}
         return {f"eval/{self.name}/{name}": float(value) for name, value in out.items()}
 
-    def _solved(self, row: Row) -> bool:
+    def solved(self, row: Row) -> bool:
+        """Whether a judged row solved its task: one without a verdict did not."""
         reward = row.reward(self.correct)
         return reward is not None and reward >= self.threshold
 
@@ -168,7 +176,7 @@ class Suite:
             if len(mine) < most:
                 raise UserError(f"suite '{self.name}': task {_id} has {len(mine)} samples; pass@{most} needs {most}")
             answers = tuple(row.score.info.get("answer") if given else answer_of(row, extract) for row in mine)
-            tallies.append(Tally(mine[0].trajectory.task, tuple(map(self._solved, mine)), answers))
+            tallies.append(Tally(mine[0].trajectory.task, tuple(map(self.solved, mine)), answers))
         return tallies
 
     def _breakdown(self, tallies: Sequence[Tally]) -> dict[str, float]:

@@ -1,8 +1,9 @@
 """Rollout strategies: how one episode unfolds, and the dialogue they are written in."""
 
+from .chain import Chain
 from .dialogue import Talk
 from .multi_turn import MultiTurn
 from .recorded import Recorded
 from .single import Single
 
-__all__ = ["MultiTurn", "Recorded", "Single", "Talk"]
+__all__ = ["Chain", "MultiTurn", "Recorded", "Single", "Talk"]

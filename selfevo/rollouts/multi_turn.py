@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from ..errors import UserError
+from ..prompts import fields, render
 from ..protocols import Dialogue, Environment, EpisodeCtx, Seat
 from ..records import Task, Trajectory
+from .by_reply import by_reply
 from .seating import seat_of
 
 
@@ -21,29 +23,39 @@ class MultiTurn:
 
     Args:
         max_turns: most replies of the policy, at least 1.
-        follow_up: what is said between replies when there is no environment; "" ends after one reply.
+        follow_up: what is said between replies when there is no environment, a template over the task's variables ("{question}" asks
+            again); "" ends after one reply.
+        each: record every reply as a trajectory of its own, with the key `hop` (see `by_reply`), so that all of them are judged.
         role: seat that replies; may be left out when the episode has only one.
         hear_as: chat role of what is heard ("user", or "tool" where the chat template knows it).
     """
 
-    def __init__(self, max_turns: int = 4, follow_up: str = "", role: str | None = None, hear_as: str = "user"):
+    def __init__(self, max_turns: int = 4, follow_up: str = "", role: str | None = None, hear_as: str = "user", each: bool = False):
         if max_turns < 1:
             raise UserError(f"rollouts.MultiTurn: max_turns must be at least 1, got {max_turns}")
-        self.max_turns, self.follow_up, self.role, self.hear_as = max_turns, follow_up, role, hear_as
+        try:
+            fields(follow_up)
+        except ValueError as error:
+            raise UserError(f"rollouts.MultiTurn: follow_up is no template: {error} (write {{{{ and }}}} for braces)") from None
+        self.max_turns, self.follow_up, self.role, self.hear_as, self.each = max_turns, follow_up, role, hear_as, each
 
     async def run(self, task: Task, seats: Mapping[str, Seat], env: Environment | None, ctx: EpisodeCtx) -> list[Trajectory]:
-        """One trajectory."""
-        seat = seat_of(seats, self.role)
+        """One trajectory, or with `each` one per reply."""
+        whole = await self._converse(task, seat_of(seats, self.role), env, ctx)
+        return by_reply(whole) if self.each else [whole]
+
+    async def _converse(self, task: Task, seat: Seat, env: Environment | None, ctx: EpisodeCtx) -> Trajectory:
         if env is not None:
-            return [await self._with_env(seat.open(task, observation=env.start(task, ctx.seed("env"))), env)]
+            return await self._with_env(seat.open(task, observation=env.start(task, ctx.seed("env"))), env)
         talk = seat.open(task)
         await talk.reply()
         for _ in range(self.max_turns - 1 if self.follow_up else 0):
-            talk.hear(self.follow_up, source="data", role=self.hear_as)
+            [said] = render(self.follow_up, task.vars, "rollouts.MultiTurn: follow_up")
+            talk.hear(said.content, source="data", role=self.hear_as)
             if talk.room < 1:
-                return [talk.close("truncated")]
+                return talk.close("truncated")
             await talk.reply()
-        return [talk.close()]
+        return talk.close()
 
     async def _with_env(self, talk: Dialogue, env: Environment) -> Trajectory:
         rewards: defaultdict[str, float] = defaultdict(float)
