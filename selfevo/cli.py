@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "what this machine can run, and what to do about the rest",
     "list": "list experiments, or the choices of a config group: selfevo list [word]",
     "report": "write a run's report again: selfevo report outputs/quickstart/<time>",
+    "reproduce": "a method against its baseline over seeds at equal cost: selfevo reproduce nft",
     "compare": "compare runs, or those of a sweep: selfevo compare multirun/<time>",
 }
 """Every command, with what `--help` says of it; each lives in `selfevo.commands.<name>`."""

@@ -80,7 +80,8 @@ def _baseline(runs: Sequence[Found], baseline: Path | None) -> int | None:
 
 def _speed(runs: Sequence[Found], measured: Sequence[dict[str, Evaluation]], suite: str) -> Speed:
     """The budget is the least that a finished run spent (any run where none is finished): a run that broke off sets no limit."""
-    curves = [curve(f.run, suite) if f.run is not None and suite in mine else [] for f, mine in zip(runs, measured, strict=True)]
+    metric = f"eval/{suite}/pass@1"
+    curves = [curve(f.run, metric) if f.run is not None and suite in mine else [] for f, mine in zip(runs, measured, strict=True)]
     whole = [c for c, found in zip(curves, runs, strict=True) if found.status == "done"]
     budgets = {axis: budget(whole if any(len(c) > 1 for c in whole) else curves, axis) for axis in AXES}
     return Speed(suite, budgets, [{axis: at_cost(c, budgets[axis], axis) for axis in AXES} if c else None for c in curves])

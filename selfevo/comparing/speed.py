@@ -11,7 +11,7 @@ from ..report.summary import times, tokens
 
 @dataclass(frozen=True)
 class Point:
-    """An evaluation: its pass@1, and what the run had spent by then, evaluations themselves left out."""
+    """A value of a metric, and what the run had spent by then, evaluations left out."""
 
     tokens: float
     seconds: float
@@ -20,7 +20,7 @@ class Point:
 
 @dataclass(frozen=True)
 class AtCost:
-    """A run at a budget: `value` is its last pass@1 measured by then (None: it never spent as much), `mean` the mean of its curve up to
+    """A run at a budget: `value` is its last value measured by then (None: it never spent as much), `mean` the mean of its curve up to
     there, each value holding until the next one."""
 
     value: float | None
@@ -46,16 +46,15 @@ class Spent:
         return self.generated / self.generate if self.generate > 0 and self.generated else None
 
 
-def curve(run: RunData, suite: str) -> list[Point]:
-    """The evaluations of a suite in order of commit."""
+def curve(run: RunData, metric: str) -> list[Point]:
+    """Every committed value of a metric, in order. What a stage that is no evaluation spent counts towards what it logged."""
     out, spent, seconds = [], 0.0, 0.0
     for line in run.lines:
-        value = line.metrics.get(f"eval/{suite}/pass@1") if line.kind == "evaluate" else None
-        if value is not None:
-            out.append(Point(spent, seconds, value))
-        elif line.kind != "evaluate":
-            spent += _generated(line)
+        if line.kind != "evaluate":
+            spent += generated(line)
             seconds += line.seconds
+        if metric in line.metrics:
+            out.append(Point(spent, seconds, line.metrics[metric]))
     return out
 
 
@@ -90,5 +89,6 @@ def spent(run: RunData) -> Spent:
     )  # fmt: skip
 
 
-def _generated(line: Line) -> float:
+def generated(line: Line) -> float:
+    """Tokens a stage sampled, those it threw away included."""
     return sum(value for name, value in line.metrics.items() if name.endswith(("/generated_tokens", "/discarded_tokens")))

@@ -15,8 +15,8 @@ CURVE = [Point(0, 0, 0.2), Point(100, 5, 0.4), Point(200, 15, 0.8)]
 
 def test_evaluations_cost_nothing_and_come_where_the_training_had_got_to(write_run: Callable[..., Path]) -> None:
     run = read_run(write_run("a", [(0.2, 0, 0), (0.4, 100, 5), (0.8, 100, 10)]))
-    assert curve(run, "sums") == CURVE
-    assert curve(run, "another") == []
+    assert curve(run, "eval/sums/pass@1") == CURVE
+    assert curve(run, "eval/another/pass@1") == []
 
 
 @pytest.mark.parametrize("limit, axis, value, mean", [

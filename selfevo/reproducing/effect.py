@@ -1,0 +1,98 @@
+"""From finished runs to an effect: both sides read at equal cost, the difference of each seed, its interval over seeds, a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+from ..comparing.speed import Point, curve, generated, spent
+from ..errors import UserError, nearest
+from ..report.read import RunData
+from ..spec.reproduction import Reproduction
+
+Verdict = Literal["shown", "not shown", "opposite"]
+
+STUDENT = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+"""0.975 quantiles of Student's t for 1 to 30 degrees of freedom; more use the last, which is a little wide."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run: its metric at the common cost and at its own end, tokens and seconds it spent in all, and the curve (tokens, value)."""
+
+    value: float
+    final: float
+    tokens: float
+    seconds: float
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One seed: both sides, and the tokens at which they were read."""
+
+    seed: int
+    at: float
+    method: Side
+    baseline: Side
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mean over seeds of method minus baseline, turned so that more is better, with its 95% Student interval over seeds."""
+
+    mean: float
+    low: float
+    high: float
+    verdict: Verdict
+
+
+def pair(block: Reproduction, seed: int, method: RunData, baseline: RunData) -> Pair:
+    """Read one seed's two runs at the cost of the cheaper one. Raises UserError where a run did not log the metric."""
+    points = [_points(run, block) for run in (method, baseline)]
+    at = min(p[-1].tokens for p in points)
+    sides = [
+        Side(read(p, at), p[-1].value, p[-1].tokens, spent(run).seconds, tuple((q.tokens, q.value) for q in p))
+        for p, run in zip(points, (method, baseline), strict=True)
+    ]
+    return Pair(seed, at, *sides)
+
+
+def _points(run: RunData, block: Reproduction) -> list[Point]:
+    points = curve(run, block.metric)
+    if not points:
+        known = sorted({name for line in run.lines for name in line.metrics})
+        raise UserError(f"{run.root}: no stage logged '{block.metric}'{nearest(block.metric, known)}")
+    if block.cost == "training":
+        return points
+    last = next(line for line in reversed(run.lines) if block.metric in line.metrics)
+    return [Point(generated(last), last.seconds, points[-1].value)]
+
+
+def read(points: Sequence[Point], tokens: float) -> float:
+    """A curve's value at a cost: linear between the evaluations around it, so that neither side gains by when it was evaluated."""
+    before = [p for p in points if p.tokens <= tokens]
+    after = [p for p in points if p.tokens > tokens]
+    if not after or not before:
+        return before[-1].value if before else after[0].value
+    left, right = before[-1], after[0]
+    return left.value + (right.value - left.value) * (tokens - left.tokens) / (right.tokens - left.tokens)
+
+
+def effect(pairs: Sequence[Pair], better: Literal["higher", "lower"]) -> Effect:
+    """The effect over seeds. Raises UserError for fewer than two: one seed has no interval."""
+    if len(pairs) < 2:
+        raise UserError(f"an effect needs at least 2 seeds for its interval, not {len(pairs)}")
+    sign = 1.0 if better == "higher" else -1.0
+    differences = [sign * (p.method.value - p.baseline.value) for p in pairs]
+    mean = fmean(differences)
+    half = STUDENT[min(len(pairs) - 1, len(STUDENT)) - 1] * stdev(differences) / math.sqrt(len(pairs))
+    low, high = mean - half, mean + half
+    verdict: Verdict = "shown" if low > 0 else "opposite" if high < 0 else "not shown"
+    return Effect(mean, low, high, verdict)
