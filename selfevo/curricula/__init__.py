@@ -1,5 +1,6 @@
 """Curricula: live choice of tasks (`sample`, `update`), saved with the run."""
 
+from .boltzmann import Boltzmann
 from .by_level import ByLevel
 from .epochs import Epochs
 from .mixture import Mixture
@@ -7,4 +8,4 @@ from .pool import Pool
 from .uniform import Uniform
 from .window import Window
 
-__all__ = ["ByLevel", "Epochs", "Mixture", "Pool", "Uniform", "Window"]
+__all__ = ["Boltzmann", "ByLevel", "Epochs", "Mixture", "Pool", "Uniform", "Window"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from ..protocols import RunCtx
 from ..records import Row, Task
+
+T = TypeVar("T")
 
 SHOWN = 24
 """More distinct categories or levels than this are not logged one by one."""
@@ -24,14 +27,19 @@ def stream(ctx: RunCtx) -> random.Random:
 def distinct(n: int, draw: Callable[[], Task], tries: int = 32) -> list[Task]:
     """`n` tasks from `draw`, avoiding repeats within the list: each is redrawn up to `tries` times, then a repeat is accepted
     (a source may hold fewer than `n` tasks)."""
+    return distinct_in(range(n), lambda _: draw(), tries)
+
+
+def distinct_in(places: Iterable[T], draw: Callable[[T], Task], tries: int = 32) -> list[Task]:
+    """The same with a draw per place: a repeat is redrawn within its own place (category, arm)."""
     tasks: list[Task] = []
     seen: set[str] = set()
-    for _ in range(n):
-        task = draw()
+    for place in places:
+        task = draw(place)
         for _ in range(tries - 1):
             if task.id not in seen:
                 break
-            task = draw()
+            task = draw(place)
         seen.add(task.id)
         tasks.append(task)
     return tasks
