@@ -1,5 +1,6 @@
 """Builders: from scored rows to training samples. They sample nothing and ask no policy."""
 
+from .corrections import Corrections
 from .each_turn import EachTurn
 from .kept import Kept
 from .labelled import Labelled
@@ -7,4 +8,4 @@ from .pairs import Pairs
 from .policy_turns import PolicyTurns
 from .swap_context import SwapContext
 
-__all__ = ["EachTurn", "Kept", "Labelled", "Pairs", "PolicyTurns", "SwapContext"]
+__all__ = ["Corrections", "EachTurn", "Kept", "Labelled", "Pairs", "PolicyTurns", "SwapContext"]
