@@ -2,6 +2,7 @@
 
 from .answers import Extract, normalise
 from .children import Children
+from .collective_vote import CollectiveVote
 from .countdown import Countdown
 from .drop_uniform import DropUniform
 from .exact import Exact
@@ -16,13 +17,15 @@ from .numeric import Numeric
 from .overlap import Overlap
 from .overlong import Overlong
 from .paired import PairedGate
+from .program import Program
+from .progress import Progress
 from .route import Route
 from .run import summary, verify
 from .says import Says
 from .weighted import Weighted
 
 __all__ = [
-    "Children", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment",
+    "Children", "CollectiveVote", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment",
     "Gate", "Graded", "Length", "Majority", "Math", "Numeric",
-    "Overlap", "Overlong", "PairedGate", "Route", "Says", "Weighted", "normalise", "summary", "verify",
+    "Overlap", "Overlong", "PairedGate", "Program", "Progress", "Route", "Says", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip
