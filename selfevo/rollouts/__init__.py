@@ -2,8 +2,9 @@
 
 from .chain import Chain
 from .dialogue import Talk
+from .each import Each
 from .multi_turn import MultiTurn
 from .recorded import Recorded
 from .single import Single
 
-__all__ = ["Chain", "MultiTurn", "Recorded", "Single", "Talk"]
+__all__ = ["Chain", "Each", "MultiTurn", "Recorded", "Single", "Talk"]
