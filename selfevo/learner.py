@@ -197,6 +197,9 @@ class Learner:
             update_average(session.target.averages["ema"], weights, self.ema)
         for frame in frames:
             session.count(f"train/{frame.name}")
+            for name, value in frame.stats.items():
+                if value.ndim == 0:
+                    session.count(f"train/{frame.name}/{name}", float(value))
         session.count("train/grad_norm", norm)
         session.count("train/lr", lr)
         session.count("train/clipped", float(limit is not None and norm > limit))

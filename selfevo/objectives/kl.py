@@ -27,6 +27,8 @@ class KL(BaseTerm):
         reduce, length, where: see `term.BaseTerm`. Give the policy-gradient term's reduction to match a paper that sums inside it.
         correct: log-probs the tokens were sampled under ("sampler", "old"): multiplies the estimate by pi_theta / pi_correct,
             with gradient, which makes k3 unbiased off policy (DeepSeek-V3.2, 2025, eq. 7). None: off.
+        bound: k3's exponent -d is cut to [-bound, bound], so that a token whose probability fell to nothing cannot blow up the loss
+            (nor pull it back). None: no cut.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class KL(BaseTerm):
         length: float | None = None,
         correct: str | None = None,
         where: str | None = None,
+        bound: float | None = None,
     ):
         check_reduce("KL", reduce, length)
         check_choice("KL", "estimator", estimator, ("k1", "k2", "k3", "full"))
         check_number("KL", "coef", coef)
+        check_number("KL", "bound", bound)
         self.to, self.estimator, self.coef, self.correct = to, estimator, coef, correct
-        self.reduce, self.length, self.where = reduce, length, where
+        self.reduce, self.length, self.where, self.bound = reduce, length, where, bound
         kind = "full" if estimator == "full" else "logp"
         self.needs = frozenset({f"{kind}:{to}"} | ({f"logp:{correct}"} if correct is not None else set()))
 
@@ -55,7 +59,10 @@ class KL(BaseTerm):
         d = log_ratio(batch, self.to)
         if self.estimator == "k1":
             return d
-        return d.square() / 2 if self.estimator == "k2" else (-d).exp() - 1 + d
+        if self.estimator == "k2":
+            return d.square() / 2
+        exponent = -d if self.bound is None else (-d).clamp(-self.bound, self.bound)
+        return exponent.exp() - 1 + d
 
     def loss(self, batch: Batch, stats: Mapping[str, Tensor]) -> Tensor:
         """[B, T]."""

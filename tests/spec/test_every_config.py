@@ -28,6 +28,7 @@ WITH = {
     "task=jsonl": ["task.path=my.jsonl"],
     "verifier=reasoning_gym": ["task=reasoning_gym"],
     "launcher=torchrun_cluster": ["cluster=1x8"],
+    "launcher=zero2_cluster": ["cluster=1x8"],
     "launcher=ray_4x8": ["cluster=4x8"],
     "engine=vllm_cluster": ["cluster=1x8"],
     "loop=blank": [
