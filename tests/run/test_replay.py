@@ -1,37 +1,12 @@
 """A run that stops after any stage and is resumed ends as if it had never stopped."""
 
-import json
 import shutil
 
 import pytest
+from cutting import Cut, CutAfter, state_of
 from scripted_specs import coevolution, engine, probe, trainer
 
-from selfevo.run import Observer, execute
-
-
-class Cut(Exception):
-    """Stands for a kill: nothing of the run gets to clean up after it."""
-
-
-class CutAfter(Observer):
-    """Ends the process's work right after the n-th committed line."""
-
-    def __init__(self, n):
-        self.left = n
-
-    def line(self, line):
-        self.left -= 1
-        if self.left == 0:
-            raise Cut
-
-
-def state_of(run):
-    """Everything that must be equal: metrics without times, lineages, tables and texts by hash."""
-    lines = [json.loads(line) for line in (run.store.root / "metrics.jsonl").read_text().splitlines()]
-    metrics = [(m["path"], m["stage"], m["versions"], {k: v for k, v in m["metrics"].items() if not k.startswith("time/")}) for m in lines]
-    outputs = {k: v for e in run.store.manifest for k, v in e.get("outputs", {}).items() if not k.startswith("state/")}
-    return metrics, run.world.lineages, outputs, {n: s.state_dict() for n, s in run.world.sources.items() if hasattr(s, "state_dict")}
-
+from selfevo.run import execute
 
 FORK = {
     "engine": engine(**{"Q ": "#### 2"}),
