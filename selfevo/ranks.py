@@ -50,7 +50,7 @@ class Ranks:
         self._accelerator: Any = None
         self._control: Any = None
         if zero is not None and "RANK" not in os.environ:
-            raise UserError("ZeRO shares state among the processes of a launcher: use launcher=torchrun")
+            raise UserError("ZeRO shares state among the processes of a launcher: use launcher=torchrun or launcher=ray")
 
     @property
     def main(self) -> bool:

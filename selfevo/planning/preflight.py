@@ -1,4 +1,8 @@
-"""Before a run starts: refuse what cannot fit. Costs nothing where no cluster is described and no GPU is there."""
+"""Before a run starts: refuse what cannot fit.
+
+Costs nothing where no cluster is described and no GPU is there, or where the launcher has an address: the machines behind it are not this
+one, and nobody described them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ def refuse_what_cannot_fit(spec: RunSpec) -> None:
     from .machine import gpus
 
     described = spec.raw.get("cluster")
-    if described is None and not gpus():
+    if described is None and (spec.launcher.get("address") is not None or not gpus()):
         return
     from ..spec import build
     from .machine import here

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from selfevo import cli, spec
+from selfevo.errors import UserError
 from selfevo.planning.cluster import Cluster
 from selfevo.planning.plan import make
 from selfevo.planning.preflight import refuse_what_cannot_fit
@@ -58,3 +59,10 @@ def test_a_machine_without_gpus_and_a_model_of_unknown_shape_refuse_nothing(monk
 
 def test_the_first_run_is_not_held_up_by_a_described_cluster():
     assert refusal(spec.read(["+experiment=quickstart"]), Cluster(1, 1)) is None
+
+
+def test_a_launcher_with_an_address_is_not_judged_by_this_machine(monkeypatch):
+    monkeypatch.setattr("selfevo.planning.machine.gpus", lambda: [("H100 80GB", 79.0)])
+    refuse_what_cannot_fit(spec.read(["model=qwen3_32b", "launcher=ray", "launcher.address=first:6379"]))
+    with pytest.raises(UserError, match="does not fit"):
+        refuse_what_cannot_fit(spec.read(["model=qwen3_32b"]))
