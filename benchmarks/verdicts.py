@@ -151,5 +151,4 @@ def figures(quick: bool) -> list[Figure]:
             out.append(hostile())
     finally:
         os.sched_setaffinity(0, cores)
-    missing = "there is no sandbox for programs in selfevo yet, so there is nothing to measure"
-    return [*out, Figure("verdicts", "sandboxed programs", "a fresh subprocess each", None, note=missing)]
+    return out

@@ -78,13 +78,14 @@ def sweepers() -> list[Finding]:
 
 
 def bubblewrap() -> Finding:
-    """Whether code can be run shut away."""
+    """Whether programs that a policy writes can be run shut away: the sandbox's own check, which runs one."""
+    from ..sandbox import check
+
     if shutil.which("bwrap") is None:
         return Finding("bubblewrap", "missing", "not installed; for running what a policy writes", "apt install bubblewrap")
-    status, text = said(["bwrap", "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "true"])
-    if status != 0:
-        return Finding("bubblewrap", "problem", first_line(text) or f"ended with status {status}",
-                       "this machine forbids user namespaces: sysctl kernel.unprivileged_userns_clone=1, or ask who runs it")  # fmt: skip
+    if why := check():
+        return Finding("bubblewrap", "problem", why,
+                       "where user namespaces are forbidden: sysctl kernel.unprivileged_userns_clone=1, or ask who runs it")  # fmt: skip
     return Finding("bubblewrap", "ok", first_line(said(["bwrap", "--version"])[1]))
 
 

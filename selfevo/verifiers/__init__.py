@@ -1,6 +1,7 @@
 """Verifier parts, and `verify`, which applies an ordered mapping of them to rows."""
 
 from .answers import Extract, normalise
+from .balance import Balance
 from .children import Children
 from .collective_vote import CollectiveVote
 from .countdown import Countdown
@@ -25,7 +26,7 @@ from .says import Says
 from .weighted import Weighted
 
 __all__ = [
-    "Children", "CollectiveVote", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment",
+    "Balance", "Children", "CollectiveVote", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment",
     "Gate", "Graded", "Length", "Majority", "Math", "Numeric",
     "Overlap", "Overlong", "PairedGate", "Program", "Progress", "Route", "Says", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip

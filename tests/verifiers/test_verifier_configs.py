@@ -26,7 +26,7 @@ def composed(name, task="selfevo.tasks.Sorting", **settings):
     return build(OmegaConf.to_container(config.verifier, resolve=True))
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("reasoning_gym", "math", "dapo_math")])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("reasoning_gym", "math", "dapo_math", "program")])
 def test_gold_answers_score_more_than_wrong_ones(name, ctx):
     parts = composed(name)
     numbers = {"numbers": [4, 4], "target": 16}
@@ -39,7 +39,7 @@ def test_gold_answers_score_more_than_wrong_ones(name, ctx):
     assert all(r.score.keep for r in rows)
 
 
-@pytest.mark.parametrize("name", ["math", "dapo_math"])
+@pytest.mark.parametrize("name", ["math", "dapo_math", "program"])
 def test_configs_that_need_workers_still_bind(name):
     assert all(part.scope in ("row", "group") for part in composed(name).values())
 

@@ -1,0 +1,72 @@
+"""Runs one program in the process it was forked for: fresh globals, its own standard streams, Python's usual end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import sys
+import threading
+import traceback
+import types
+from typing import Any
+
+NAME = "program.py"
+
+
+def streams(stdin: str, out: int, err: int) -> None:
+    """Descriptors 0, 1 and 2 are the given input and pipes; every other one is closed."""
+    with open(".stdin", "wb+") as file:
+        os.unlink(".stdin")
+        file.write(stdin.encode())
+        file.seek(0)
+        os.dup2(file.fileno(), 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.closerange(3, 1 << 16)
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 (they live as long as the process)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)  # noqa: SIM115
+
+
+def run(code: str, seed: int) -> int:
+    """The exit status that Python would end with."""
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"], sys.argv = module, [NAME]
+    random.seed(seed)
+    status = _outcome(lambda: exec(compile(code, NAME, "exec"), module.__dict__))
+    for last in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+        status = _outcome(last) or status
+    flushed = max(_outcome(sys.stdout.flush), _outcome(sys.stderr.flush))
+    return status or (120 if flushed else 0)
+
+
+def _outcome(call: Any) -> int:
+    try:
+        call()
+    except SystemExit as stop:
+        return _status(stop.code)
+    except BaseException as error:  # whatever a stranger's program raises, KeyboardInterrupt included, ends it as in Python
+        _tell(error)
+        return 1
+    return 0
+
+
+def _status(code: Any) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _tell(error: BaseException) -> None:
+    """The traceback as Python prints it, without the frames of this file."""
+    try:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+            frames = frames.tb_next
+        traceback.print_exception(type(error), error, frames)
+    except BaseException:  # no memory or stack left to say it in full
+        os.write(2, f"{type(error).__name__}\n".encode())

@@ -1,0 +1,216 @@
+"""A warm worker: a Python with its modules loaded that forks a child for every program, so that none sees what another did.
+
+It speaks with the main process over the socket that is its standard input: frames of a 4-byte length and JSON. Requests hold `code`,
+`stdin`, `seed` and limits; replies say how the program ended. Arguments: "apart" (inside bubblewrap: each program in namespaces of its
+own) or "bare" (no isolation), then modules to load ahead. It ends when the socket does.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import confine
+import program
+
+sys.path.pop(0)
+
+TICK = 0.02
+"""Seconds between two looks at how many processes there are and how much memory they hold."""
+READ = 1 << 16
+
+
+class Stopped(Exception):
+    """The main process is gone."""
+
+
+class Zygote:
+    """Serves one request after another."""
+
+    def __init__(self, link: socket.socket, apart: bool):
+        self.link, self.apart = link, apart
+        self.rules = confine.seccomp_filter() if apart else b""
+        self.uid, self.gid, self.page = os.getuid(), os.getgid(), resource.getpagesize()
+        if not apart:
+            confine.adopt()
+
+    def serve(self) -> None:
+        """Until the socket ends."""
+        self._send({"ready": True})
+        while True:
+            size = int.from_bytes(self._take(4), "big")
+            self._send(self.run(json.loads(self._take(size))))
+
+    def run(self, request: dict) -> dict:
+        """One program, from fork to the death of its last descendant."""
+        began = time.monotonic()
+        folder = "/tmp" if self.apart else tempfile.mkdtemp(prefix="selfevo-")
+        out, err = os.pipe(), os.pipe()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        pid = confine.fork_apart() if self.apart else os.fork()
+        if pid == 0:
+            self._be(request, out[1], err[1], folder)
+        os.close(out[1])
+        os.close(err[1])
+        try:
+            reply = self._watch(pid, request, {out[0]: bytearray(), err[0]: bytearray()}, began)
+        finally:
+            os.close(out[0])
+            os.close(err[0])
+            if not self.apart:
+                shutil.rmtree(folder, ignore_errors=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if reply["status"] == "error" and reply["code"] < 0 and cpu >= request["cpu"]:
+            reply["status"] = "timeout"  # the kernel's limit on processor time
+        return {**reply, "cpu": cpu, "seconds": time.monotonic() - began}
+
+    def _be(self, request: dict, out: int, err: int, folder: str) -> None:
+        """The child: give up what it may not have, run, end. Never returns."""
+        status, say = 125, err
+        try:
+            os.setsid()
+            if self.apart:
+                confine.same_user(self.uid, self.gid)
+                confine.own_files(int(request["files"]))
+            os.chdir(folder)
+            program.streams(request["stdin"], out, err)
+            say = 2
+            confine.bound(request, self.apart)
+            if self.apart:
+                confine.lock(self.rules)
+            gc.enable()
+            status = program.run(request["code"], request["seed"])
+        except BaseException as error:  # nothing of it may reach the zygote's loop
+            os.write(say, f"sandbox: {type(error).__name__}: {error}\n".encode())
+        finally:
+            os._exit(status)
+
+    def _watch(self, pid: int, request: dict, heard: dict[int, bytearray], began: float) -> dict:
+        """Read what it prints, hold it to its limits, and wait for it."""
+        poll, names = select.poll(), list(heard)
+        for fd in (*names, self.link.fileno()):
+            poll.register(fd, select.POLLIN)
+        watched = os.pidfd_open(pid)
+        poll.register(watched, select.POLLIN)
+        deadline, look, ended, why = began + request["seconds"], began + TICK, None, ""
+        try:
+            while ended is None:
+                now = time.monotonic()
+                for fd, _ in poll.poll(max(0.0, min(deadline, look) - now) * 1000 + 1):
+                    if fd == watched:
+                        ended = os.waitpid(pid, 0)[1]
+                    elif fd == self.link.fileno():
+                        raise Stopped
+                    elif not self._read(fd, heard):
+                        poll.unregister(fd)
+                if sum(map(len, heard.values())) > request["output"]:
+                    why = why or "output"
+                now = time.monotonic()
+                if now >= look and not why:
+                    why, look = self._excess(request), now + TICK
+                if now >= deadline:
+                    why = why or "timeout"
+                if why and ended is None:
+                    os.kill(pid, signal.SIGKILL)
+                    ended = os.waitpid(pid, 0)[1]
+        finally:
+            if ended is None:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            os.close(watched)
+            if not self.apart:
+                self._sweep()
+        for fd in names:  # everything that held the pipe is dead: what is left is little
+            while len(heard[fd]) <= request["output"] and self._read(fd, heard):
+                continue
+        if sum(map(len, heard.values())) > request["output"]:
+            why = why or "output"
+        texts = [bytes(heard[fd][: int(request["output"])]).decode("utf-8", "replace") for fd in names]
+        code = os.waitstatus_to_exitcode(ended)
+        status = why or ("ok" if code == 0 else "memory" if code == 1 and _last(texts[1]).startswith("MemoryError") else "error")
+        return {"status": status, "code": code, "stdout": texts[0], "stderr": texts[1], "broken": code == 125 and "sandbox: " in texts[1]}
+
+    def _read(self, fd: int, heard: dict[int, bytearray]) -> bool:
+        """Take what is there; False at the end."""
+        data = os.read(fd, READ)
+        heard[fd] += data
+        return bool(data)
+
+    def _excess(self, request: dict) -> str:
+        """Which limit over all of a program's processes is passed, "" for none."""
+        if not self.apart:
+            return ""
+        count = pages = 0
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) != os.getpid() and name != "1":
+                count += 1
+                try:
+                    with open(f"/proc/{name}/statm") as file:
+                        fields = file.read().split()
+                        pages += int(fields[1]) - int(fields[2])
+                except (OSError, IndexError):
+                    continue  # it has just ended
+        if count > request["processes"]:
+            return "processes"
+        return "memory" if pages * self.page > request["memory"] * 2**20 else ""
+
+    def _sweep(self) -> None:
+        """Kill what a program without namespaces left behind: orphans are this process's children."""
+        while True:
+            with open(f"/proc/self/task/{os.getpid()}/children") as file:
+                left = file.read().split()
+            for child in left:
+                os.kill(int(child), signal.SIGKILL)
+            for child in left:
+                os.waitpid(int(child), 0)
+            if not left:
+                return
+
+    def _take(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            some = self.link.recv(size - len(data))
+            if not some:
+                raise Stopped
+            data += some
+        return bytes(data)
+
+    def _send(self, reply: dict) -> None:
+        body = json.dumps(reply).encode()
+        self.link.sendall(len(body).to_bytes(4, "big") + body)
+
+
+def _last(text: str) -> str:
+    return text.rstrip().rsplit("\n", 1)[-1]
+
+
+def main() -> None:
+    """Load, then serve."""
+    link = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection would copy pages that all children share
+    try:
+        Zygote(link, sys.argv[1] == "apart").serve()
+    except (Stopped, BrokenPipeError, ConnectionResetError):
+        return
+
+
+if __name__ == "__main__":
+    main()
