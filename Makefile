@@ -34,10 +34,10 @@ quickstart: setup ## train the bundled tiny policy on this machine and watch pas
 	@.venv/bin/selfevo run +experiment=quickstart
 
 test: setup ## run the tests
-	@$(PY) -m pytest -q -m "not slow and not scale" --durations=10
+	@$(PY) -m pytest -q -n auto --dist worksteal -m "not slow and not scale" --durations=10
 
 test-slow: setup ## run the slow tests: builds, sweeps, kills and resumes
-	@$(PY) -m pytest -q -m "slow and not scale" --durations=10
+	@$(PY) -m pytest -q -n auto --dist worksteal -m "slow and not scale" --durations=10
 
 test-scale: setup-scale ## run the tests of vLLM, DeepSpeed, Ray and sweeps, with the real ones on the CPU
 	@.venv-scale/bin/python -m pytest -q -m scale --durations=10
