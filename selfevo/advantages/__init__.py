@@ -5,8 +5,9 @@ from .gae import Gae, Returns
 from .group_norm import GroupNorm
 from .group_rate import GroupRate
 from .leave_one_out import LeaveOneOut
+from .multi_reward import MultiReward
 from .raw import Raw
 from .running_baseline import RunningBaseline
 from .whiten import Whiten
 
-__all__ = ["ByKey", "Gae", "GroupNorm", "GroupRate", "LeaveOneOut", "Raw", "Returns", "RunningBaseline", "Whiten"]
+__all__ = ["ByKey", "Gae", "GroupNorm", "GroupRate", "LeaveOneOut", "MultiReward", "Raw", "Returns", "RunningBaseline", "Whiten"]
