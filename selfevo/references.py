@@ -10,7 +10,7 @@ from typing import Any
 from .errors import UserError, nearest
 from .where import Where
 
-_REF = re.compile(r"^(?:(?P<block>[\w-]+)/)?(?P<stage>[\w-]+)(?:@(?P<first>-?\d+)(?:\.\.(?P<last>-?\d+))?)?$")
+_REF = re.compile(r"^(?:(?P<block>[\w-]+)/)?(?P<stage>[\w-]+)(?:@(?:(?P<start>first)|(?P<first>-?\d+)(?:\.\.(?P<last>-?\d+))?))?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +19,31 @@ class TableRef:
 
     `stage` alone is its latest execution. `stage@-1` is the one of the previous iteration of the innermost repeated block that
     holds it, `stage@-4..-1` a range (what exists of it: the first iterations see fewer, or none). `block/stage` is every
-    execution inside the latest run of that block.
+    execution inside the latest run of that block. `stage@first` is the first execution of the whole run.
     """
 
     stage: str
     block: str = ""
     first: int | None = None
     last: int | None = None
+    start: bool = False
 
     @classmethod
     def parse(cls, text: Any, where: str = "reference") -> TableRef:
         """Raises UserError for text that is no reference."""
         match = _REF.match(text) if isinstance(text, str) else None
         if match is None:
-            raise UserError(f"{where}: {text!r} is no table reference (expected stage, stage@-1, stage@-4..-1 or block/stage)")
+            raise UserError(f"{where}: {text!r} is no table reference (expected stage, stage@-1, stage@-4..-1, stage@first or block/stage)")
         first = None if match["first"] is None else int(match["first"])
         last = first if match["last"] is None else int(match["last"])
         if first is not None and last is not None and (first > last or last > 0):
             raise UserError(f"{where}: {text!r} must run from older to newer and end at 0 or before")
-        return cls(match["stage"], match["block"] or "", first, last)
+        return cls(match["stage"], match["block"] or "", first, last, match["start"] is not None)
 
     def pick(self, executions: Sequence[str], here: str) -> list[int]:
         """Indices into `executions` (paths at which the stage ran, oldest first) that this reference means at path `here`."""
+        if self.start:
+            return [0] if executions else []
         if self.block:
             inside = [i for i, path in enumerate(executions) if any(_name(s) == self.block for s in path.split("/"))]
             if not inside:

@@ -14,7 +14,7 @@ from .problems import Notes, Use, join
 
 _STAGE_KEYS = {
     "role": "role", "policy": "policy", "memory": "memory", "prompt": "prompt", "update": "source",
-    "of": "table", "from": "table", "using": "table",
+    "of": "table", "from": "table", "using": "table", "since": "table",
 }
 """What the keys of a stage name."""
 

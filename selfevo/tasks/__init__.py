@@ -8,6 +8,7 @@ from .operators import Operators
 from .parsed import FromText
 from .procedural import Procedural
 from .reasoning_gym import ReasoningGym
+from .rewritten import Rewritten
 from .sorting import Sorting
 
-__all__ = ["ChainSum", "Countdown", "Dataset", "FromText", "Mixture", "Operators", "Procedural", "ReasoningGym", "Sorting"]
+__all__ = ["ChainSum", "Countdown", "Dataset", "FromText", "Mixture", "Operators", "Procedural", "ReasoningGym", "Rewritten", "Sorting"]
