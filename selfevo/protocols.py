@@ -310,6 +310,25 @@ class Environment(Protocol):
         """Observation, whether the episode is over, and named rewards."""
 
 
+class Answered(Protocol):
+    """What a tool says: `text` for the policy; `status` "ok" or how the call failed."""
+
+    @property
+    def text(self) -> str:
+        """Written into the reply."""
+
+    @property
+    def status(self) -> str:
+        """For the record."""
+
+
+class Tool(Protocol):
+    """What a policy may call while it replies. Stateless, thread-safe, and never without an end."""
+
+    def __call__(self, call: str, seed: int) -> Answered:
+        """The answer to a call. Equal calls with equal seeds have equal answers."""
+
+
 class Strategy(Protocol):
     """How one episode unfolds. Stateless; one strategy may yield several trajectories (trees, games, chains)."""
 

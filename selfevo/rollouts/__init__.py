@@ -6,5 +6,6 @@ from .each import Each
 from .multi_turn import MultiTurn
 from .recorded import Recorded
 from .single import Single
+from .tools import ToolLoop
 
-__all__ = ["Chain", "Each", "MultiTurn", "Recorded", "Single", "Talk"]
+__all__ = ["Chain", "Each", "MultiTurn", "Recorded", "Single", "Talk", "ToolLoop"]

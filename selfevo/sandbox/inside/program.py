@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import os
 import random
 import sys
@@ -33,6 +34,7 @@ def run(code: str, seed: int) -> int:
     """The exit status that Python would end with."""
     module = types.ModuleType("__main__")
     sys.modules["__main__"], sys.argv = module, [NAME]
+    builtins.exit = builtins.quit = sys.exit  # type: ignore[attr-defined, assignment]  # as Python's `site` does, which is not loaded
     random.seed(seed)
     status = _outcome(lambda: exec(compile(code, NAME, "exec"), module.__dict__))
     for last in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
