@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import re
 import signal
 import threading
@@ -334,7 +335,8 @@ def execute(
     from .environment import describe, source_diff
 
     ranks = Ranks() if ranks is None else ranks
-    ranks.same(digest({**spec.raw, "launcher": {k: v for k, v in spec.launcher.items() if k != "node"}}), "the spec")
+    told = {**spec.raw, "launcher": {k: v for k, v in spec.launcher.items() if k != "node"}}
+    ranks.same(digest(json.dumps(told, sort_keys=True)), "the spec")  # as text: a spec may hold inf
     store = ranked(ranks, lambda kind: kind.open(root) if resume else kind.create(root, dump(spec), describe(), source_diff()))
     run = Run(spec, store, list(observers or ()), resume, ranks, place)
     status = "failed"

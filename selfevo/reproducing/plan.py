@@ -44,7 +44,8 @@ class Plan:
     def settings(self) -> str:
         """Digest of both sides' specs, seeds left out: another one means that a recorded result was of something else."""
         first = {arm.side: dict(arm.spec.raw) for arm in reversed(self.arms)}
-        return digest([{k: v for k, v in first[side].items() if k not in ("seed", "reproduce", "paper")} for side in SIDES])
+        told = [{k: v for k, v in first[side].items() if k not in ("seed", "reproduce", "paper")} for side in SIDES]
+        return digest(json.dumps(told, sort_keys=True))  # as text: a spec may hold inf
 
 
 def plan(identifier: str, seeds: Sequence[int], overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Plan:
