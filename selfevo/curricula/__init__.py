@@ -3,9 +3,10 @@
 from .boltzmann import Boltzmann
 from .by_level import ByLevel
 from .epochs import Epochs
+from .fixed import Fixed
 from .mixture import Mixture
 from .pool import Pool
 from .uniform import Uniform
 from .window import Window
 
-__all__ = ["Boltzmann", "ByLevel", "Epochs", "Mixture", "Pool", "Uniform", "Window"]
+__all__ = ["Boltzmann", "ByLevel", "Epochs", "Fixed", "Mixture", "Pool", "Uniform", "Window"]

@@ -4,6 +4,7 @@ from .answers import Extract, normalise
 from .balance import Balance
 from .children import Children
 from .collective_vote import CollectiveVote
+from .count import Count
 from .countdown import Countdown
 from .drop_uniform import DropUniform
 from .exact import Exact
@@ -13,6 +14,7 @@ from .gate import Gate
 from .graded import Graded
 from .length import Length
 from .majority import Majority
+from .majority_share import MajorityShare
 from .math import Math
 from .numeric import Numeric
 from .overlap import Overlap
@@ -20,13 +22,14 @@ from .overlong import Overlong
 from .paired import PairedGate
 from .program import Program
 from .progress import Progress
+from .repetition import Repetition
 from .route import Route
 from .run import summary, verify
 from .says import Says
 from .weighted import Weighted
 
 __all__ = [
-    "Balance", "Children", "CollectiveVote", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment",
-    "Gate", "Graded", "Length", "Majority", "Math", "Numeric",
-    "Overlap", "Overlong", "PairedGate", "Program", "Progress", "Route", "Says", "Weighted", "normalise", "summary", "verify",
+    "Balance", "Children", "CollectiveVote", "Count", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment",
+    "Gate", "Graded", "Length", "Majority", "MajorityShare", "Math", "Numeric",
+    "Overlap", "Overlong", "PairedGate", "Program", "Progress", "Repetition", "Route", "Says", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip
