@@ -37,6 +37,8 @@ class Learner:
         weight_decay, betas, adam_eps: of AdamW; decay applies to matrices only.
         clip_norm: the gradient is scaled down to this global 2-norm; None: never.
         epochs: passes over the samples in one update.
+        steps: optimizer steps in one update, however many samples there are: as many passes as that takes, the last one cut off.
+            None: `epochs` whole passes.
         mini_batch: rows per optimizer step (units stay whole); None: all of them.
         micro_tokens: tokens that go through the model at once: with padding, or where contexts are shared the distinct ones (see
             `learning.split.micro_batches`). Memory only, never the result.
@@ -70,6 +72,7 @@ class Learner:
         value_head: bool = False,
         shuffle: bool = True,
         skip_zero: bool = True,
+        steps: int | None = None,
     ):
         if not samples or not objective:
             raise UserError("Learner: samples and objective each need at least one entry")
@@ -77,7 +80,7 @@ class Learner:
             raise UserError(f"Learner: schedule is '{schedule}'{nearest(schedule, ('constant', 'linear', 'cosine'))}")
         if schedule != "constant" and total_steps is None:
             raise UserError(f"Learner: schedule: {schedule} falls to 0 at total_steps, which must be given")
-        counts = {"epochs": epochs, "micro_tokens": micro_tokens, "mini_batch": mini_batch, "total_steps": total_steps}
+        counts = {"epochs": epochs, "micro_tokens": micro_tokens, "mini_batch": mini_batch, "total_steps": total_steps, "steps": steps}
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise UserError(f"Learner: {name} is {count}, expected at least 1")
@@ -90,7 +93,7 @@ class Learner:
         self.schedule, self.warmup_steps, self.total_steps, self.clip_norm = schedule, warmup_steps, total_steps, clip_norm
         self.epochs, self.mini_batch, self.micro_tokens, self.ema = epochs, mini_batch, micro_tokens, ema
         self.gradient_checkpointing, self.value_head = gradient_checkpointing, value_head
-        self.shuffle, self.skip_zero = shuffle, skip_zero
+        self.shuffle, self.skip_zero, self.steps = shuffle, skip_zero, steps
         self._bound: Any = None
         self._weights: Weights | None = None
         self._state: dict[str, Any] | None = None
@@ -171,9 +174,12 @@ class Learner:
         from .learning.split import mini_batches
 
         batches: list[list[int]] = []
-        for epoch in range(self.epochs):
-            batches += mini_batches(session.samples, self.mini_batch, ctx.rng("shuffle", epoch) if self.shuffle else None)
-        return [b for b in batches if any(session.active[i] for i in b)]
+        epoch = 0
+        while epoch < self.epochs if self.steps is None else len(batches) < self.steps:
+            parts = mini_batches(session.samples, self.mini_batch, ctx.rng("shuffle", epoch) if self.shuffle else None)
+            batches += [b for b in parts if any(session.active[i] for i in b)]
+            epoch += 1
+        return batches[: self.steps]
 
     def _step(self, session: Session, weights: Weights, indices: list[int], ctx: RunCtx, first: bool) -> None:
         """One optimizer step."""

@@ -90,6 +90,8 @@ def _fitted(plan: Plan, f: Fit, runs: Range) -> Work:
     length = plan.prompt + plan.reply
     passed = f.samples * (plan.prompt / group + plan.reply)
     epochs = float(f.optimizer.epochs)
+    if f.optimizer.steps is not None and f.samples.high:
+        epochs = f.optimizer.steps * (f.optimizer.mini_batch or f.samples.high) / f.samples.high
     gpus, shape = plan.launch.world, f.policy.shape
 
     def scored(tokens: float) -> float:

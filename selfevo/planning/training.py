@@ -87,7 +87,8 @@ def fit(
     for key, value in changes.items():
         setattr(learner, key, value)
     samples = rows * _per_row(node, row.group)
-    steps = Range(*(learner.epochs * _parts(x, learner.mini_batch) for x in (samples.low, samples.high)))
+    passes = (learner.epochs * _parts(x, learner.mini_batch) for x in (samples.low, samples.high))
+    steps = Range(*passes) if learner.steps is None else Range(float(learner.steps), float(learner.steps))
     longest = min(row.prompt + row.reply, policy.limit)
     micro = min(max(learner.micro_tokens, longest * (2 if _in_pairs(node) else 1)), max(samples.high, 1) * longest)
     stream = policy.shape.traits.stream and not policy.adapted and launch.zero != 3
