@@ -47,6 +47,8 @@ class Learner:
         value_head: give the policy a critic `heads["value"]` (linear, from zero) and every sample the column `value` [T].
         shuffle: draw the order of rows for each epoch (seeded); matters only with `mini_batch`.
         skip_zero: leave out rows whose gradient is zero in every term.
+        shares: the train stage of the same policy whose AdamW this learner steps (moments, step count, float32 masters, average and
+            critic are that stage's); betas, adam_eps, weight_decay, ema and value_head must be equal there. None: its own.
     """
 
     needs_weights = True
@@ -73,6 +75,7 @@ class Learner:
         shuffle: bool = True,
         skip_zero: bool = True,
         steps: int | None = None,
+        shares: str | None = None,
     ):
         if not samples or not objective:
             raise UserError("Learner: samples and objective each need at least one entry")
@@ -94,6 +97,8 @@ class Learner:
         self.epochs, self.mini_batch, self.micro_tokens, self.ema = epochs, mini_batch, micro_tokens, ema
         self.gradient_checkpointing, self.value_head = gradient_checkpointing, value_head
         self.shuffle, self.skip_zero, self.steps = shuffle, skip_zero, steps
+        self.shares = shares
+        self._host: Learner | None = None
         self._bound: Any = None
         self._weights: Weights | None = None
         self._state: dict[str, Any] | None = None
@@ -223,11 +228,24 @@ class Learner:
 
     # -- binding and state ---------------------------------------------------------------------------------------------------
 
+    def join(self, host: Learner) -> None:
+        """Step the AdamW of `host` from now on. Raises UserError where the two differ in what belongs to it."""
+        if host.shares is not None:
+            raise UserError(f"the stage it shares with shares one itself: name '{host.shares}'")
+        for setting in ("betas", "adam_eps", "weight_decay", "ema", "value_head"):
+            mine, theirs = getattr(self, setting), getattr(host, setting)
+            if mine != theirs:
+                raise UserError(f"{setting} is {mine} here and {theirs} in the stage whose AdamW it shares; give both the same")
+        self._host = host
+
     def attach(self, target: Any) -> Weights:
         """Tie optimizer, critic and average to a policy. Called by `update`; a run calls it after loading state to have
         `target.averages` and `target.heads` at once. The same policy reloaded into new tensors keeps its moments by name."""
         from .learning.weights import fresh_average
 
+        if self._host is not None:
+            self._weights = self._host.attach(target)
+            return self._weights
         if self._weights is not None and self._bound is target.model:
             self._weights.renew()
             return self._weights
@@ -298,7 +316,7 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """AdamW moments by parameter name, step count, float32 masters, average, critic, and the state of stateful advantages."""
-        learned = self._learned_state() if self._weights is not None else self._state
+        learned = self._learned_state() if self._weights is not None and self._host is None else self._state
         advantages = {name: a.state_dict() for name, a in self.advantage.items() if isinstance(a, Stateful)}
         return {"learned": learned, "advantage": copy.deepcopy(advantages)}
 

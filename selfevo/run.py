@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from . import checkpoints
 from .commits import commit_stage, read_rows, restore_text
 from .context import StageCtx
-from .errors import SelfevoError, Stopped, TrainingError
+from .errors import SelfevoError, Stopped, TrainingError, UserError
 from .forks import forked
+from .learning.sharing import join
 from .loop import Block, Until, segment
 from .overlap import Overlap
 from .place import Place
@@ -88,8 +89,10 @@ class Run:
             optimizer: Any = getattr(stage, "optimizer", None)
             if hasattr(optimizer, "on"):
                 optimizer.on(world.ranks)
-        suites = [s.suite for s in self.stages.values() if s.kind == "evaluate"]  # type: ignore[attr-defined]
-        world.held_out = frozenset(i for suite in suites for i in suite.held_out)
+        for name, why in join({n: (s.policy, s.optimizer) for n, s in self.stages.items() if getattr(s, "policy", None)}):  # type: ignore[attr-defined]
+            raise UserError(f"stages.{name}.optimizer.shares: {why}")
+        world.suites = {name: s.suite for name, s in self.stages.items() if s.kind == "evaluate"}  # type: ignore[attr-defined]
+        world.held_out = frozenset(i for suite in world.suites.values() for i in suite.held_out)
         drawn = {t for node in spec.stages.values() if isinstance(t := node.get("tasks"), str)}
         for source in sorted(drawn & world.sources.keys()):
             read_ahead(world.sources[source])

@@ -1,1 +1,1 @@
-"""What the learner is made of. These modules import torch; nothing outside `learner.py` imports them."""
+"""What the learner is made of. These modules import torch, but for `needs` and `sharing`, which the check of a spec reads too."""

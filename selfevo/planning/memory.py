@@ -27,7 +27,7 @@ def items(
     policies: Mapping[str, Held], fits: Sequence[Fit], served: Mapping[str, Serving], frozen: Collection[str], launch: Launch
 ) -> list[Item]:
     """Everything there is. `frozen`: references to versions that are kept beside the live ones."""
-    twins = sum(f.states.weights for f in fits) if launch.zero == 3 else 0.0
+    twins = sum(f.states.weights for f in owners(fits)) if launch.zero == 3 else 0.0
     weights = sum(p.bytes for p in policies.values()) + twins
     why = " + ".join(f"{p.shape.parameters:,} x {p.width} ({name})" for name, p in policies.items())
     out = [Item("weights", weights, weights, why + (", and the twin that ZeRO 3 shares out" if twins else ""))]
@@ -37,18 +37,23 @@ def items(
     return out + _learners(fits, launch) + [_engine(name, s) for name, s in served.items() if not s.apart]
 
 
+def owners(fits: Sequence[Fit]) -> list[Fit]:
+    """The stages with an AdamW of their own."""
+    return [f for f in fits if f.optimizer.shares is None]
+
+
 def _learners(fits: Sequence[Fit], launch: Launch) -> list[Item]:
     """The busiest stage's pass, and what the learners of all stages keep between updates."""
     if not fits:
         return []
     f = max(fits, key=lambda f: f.states.gradients + f.states.gathered + f.activations + f.logits)
     how = f"zero {launch.zero}, {launch.world} processes" + ("" if launch.offload == "none" else f", offload {launch.offload}")
-    kept = sum(x.states.optimizer for x in fits)
-    averages = sum(x.average for x in fits)
+    kept = sum(x.states.optimizer for x in owners(fits))
+    averages = sum(x.average for x in owners(fits))
     path = f"{'stream' if f.how.stream else 'modules'}, {'recomputed' if f.how.checkpointing else 'kept'}"
     wide = 2 if f.policy.half else 4
     return [
-        Item("optimizer", kept, kept, f"AdamW of {sum(x.policy.trained for x in fits):,} parameters, {how}"),
+        Item("optimizer", kept, kept, f"AdamW of {sum(x.policy.trained for x in owners(fits)):,} parameters, {how}"),
         *([Item("running averages", averages, averages, "float32, whole in every process")] if averages else []),
         Item("gradients", f.states.gradients + f.states.gathered, 0.0, f"of {f.policy.trained:,} parameters of {wide} bytes, {how}"),
         Item("activations", f.activations, 0.0, f"{f.micro:,.0f} tokens at once, {path}"),
@@ -73,6 +78,6 @@ def host(
         return {}
     loading = sum(p.bytes for p in policies.values()) * launch.processes
     out = {"loading, offload": max(loading, *(f.states.host for f in fits)) if fits else loading}
-    saved = sum((12.0 if f.policy.half else 8.0) * f.policy.trained for f in fits) * launch.processes
+    saved = sum((12.0 if f.policy.half else 8.0) * f.policy.trained for f in owners(fits)) * launch.processes
     asleep = sum(s.host * s.groups for s in served.values())
     return out | {name: size for name, size in (("state while it is saved", saved), ("engines asleep", asleep)) if size}

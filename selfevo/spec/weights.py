@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..learning.sharing import join
 from ..roles import split_ref
 from .bind import Binder
 from .problems import Notes, Problem
@@ -37,6 +38,8 @@ def disagreements(spec: RunSpec) -> Iterator[Problem]:
             mute.add(policy)
     launcher = _built(spec.launcher)
     processes = getattr(launcher, "processes", 1) * getattr(launcher, "nodes", 1)
+    trained = {n: (split_ref(s["policy"])[0], _built(s["optimizer"])) for n, s in spec.stages.items() if s.get("policy") is not None}
+    yield from (Problem(f"stages.{name}.optimizer.shares", why) for name, why in join(trained))
     for name, node in spec.stages.items():
         if node["kind"] == "train" and node.get("policy") is not None:
             policy, optimizer = split_ref(node["policy"])[0], _built(node["optimizer"])
