@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import UserError
 from ..protocols import Batch, Number
-from .term import BaseTerm, Reduce, check_choice, check_reduce, needed_parts
+from .clipped_ratio import sampler_weight
+from .term import BaseTerm, Reduce, check_choice, check_number, check_reduce, log_ratio, needed, needed_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,16 +19,23 @@ class Distill(BaseTerm):
 
     forward = KL(T || S), Hinton et al. 2015; reverse = KL(S || T), Gu et al. 2024 (MiniLLM), eq. 2;
     jsd = w KL(T || M) + (1 - w) KL(S || M) with M = w T + (1 - w) S, Agarwal et al. 2024 (GKD), eq. 1.
+    sampled = stopgrad(log S(y) - log T(y)) log S(y) on the sampled token y alone: for y drawn from S its gradient has the mean of
+    reverse's. SDPO (2026, arXiv:2601.20802) writes alpha for what is w here: alpha 0 is forward, 1 reverse, anything between jsd.
     With `k`, both distributions are cut to the K likeliest tokens of one side and a rest that holds the other mass: by the
     log-sum inequality that is a lower bound of the full divergence.
+
+    Token weights, without gradient: min(exp(clamp(log pi_theta - log pi_old, -20, 20)), `cap`) where `old` is given, times
+    min(pi_old / pi_sampler, `truncate`) where that is.
 
     Args:
         to: the teacher's policy: a reference ("teacher@base"), or "live" for the present weights without gradient.
         context: the teacher's context of the sample ("train": the same text; "teacher": what a builder attached).
-        divergence: "forward", "reverse" or "jsd".
+        divergence: "forward", "reverse", "jsd" or "sampled" (which `k` does not concern).
         weight: w of jsd, strictly between 0 and 1.
         k: tokens kept per position; None keeps the vocabulary (logits of both sides stay in memory).
         side: whose K likeliest tokens are kept, "teacher" or "student".
+        tail: False leaves the rest out and renormalises both sides over the K tokens.
+        old, cap, truncate: see above; `old` as in `ClippedRatio`.
         coef, reduce, length, where: see `term.BaseTerm`.
     """
 
@@ -35,37 +43,63 @@ class Distill(BaseTerm):
         self,
         to: str = "live",
         context: str = "teacher",
-        divergence: Literal["forward", "reverse", "jsd"] = "reverse",
+        divergence: Literal["forward", "reverse", "jsd", "sampled"] = "reverse",
         weight: float = 0.5,
         k: int | None = 20,
         side: Literal["teacher", "student"] = "teacher",
+        tail: bool = True,
+        old: str | None = None,
+        cap: Number = 2.0,
+        truncate: Number | None = None,
         coef: Number = 1.0,
         reduce: Reduce = "tokens",
         length: float | None = None,
         where: str | None = None,
     ):
         check_reduce("Distill", reduce, length)
-        check_choice("Distill", "divergence", divergence, ("forward", "reverse", "jsd"))
+        check_choice("Distill", "divergence", divergence, ("forward", "reverse", "jsd", "sampled"))
         check_choice("Distill", "side", side, ("teacher", "student"))
         if not 0 < weight < 1:
             raise UserError(f"Distill: weight is {weight}, expected strictly between 0 and 1 (use forward or reverse for the limits)")
         if k is not None and k < 1:
             raise UserError(f"Distill: k is {k}, expected at least 1")
-        self.divergence, self.weight, self.k = divergence, weight, k
+        check_number("Distill", "cap", cap)
+        check_number("Distill", "truncate", truncate)
+        if truncate is not None and old in (None, "sampler"):
+            raise UserError("Distill: truncate corrects from the sampler to `old`, so old must be given and not be 'sampler'")
+        self.divergence, self.weight, self.k, self.tail = divergence, weight, k, tail
+        self.old, self.cap, self.truncate = old, cap, truncate
         self.coef, self.reduce, self.length, self.where = coef, reduce, length, where
-        self._need = f"full:{to}:{context}" if k is None else f"topk:{context}:{to}:{k}:{side}"
-        self.needs = frozenset({self._need})
+        if divergence == "sampled":
+            self._need = f"logp:{to}:{context}"
+        else:
+            self._need = f"full:{to}:{context}" if k is None else f"topk:{context}:{to}:{k}:{side}"
+        ratio = {f"logp:{old}"} if old is not None else set()
+        self.needs = frozenset({self._need} | ratio | ({"logp:sampler"} if truncate is not None else set()))
 
     def loss(self, batch: Batch, stats: Mapping[str, Tensor]) -> Tensor:
         """[B, T]."""
+        loss = self.divergences(batch)
+        if self.old is not None:
+            loss = loss * log_ratio(batch, self.old).detach().clamp(-20, 20).exp().clamp(max=batch.value(self.cap))
+            if self.truncate is not None:
+                loss = loss * sampler_weight(batch, self.old, batch.value(self.truncate))
+        return loss
+
+    def divergences(self, batch: Batch) -> Tensor:
+        """[B, T] the divergence, unweighted."""
         import torch
 
+        if self.divergence == "sampled":
+            return (batch.logp.detach() - needed(batch, self._need)) * batch.logp
         parts = needed_parts(batch, self._need)
         if self.k is None:
             S, T = parts["student"], parts["teacher"]
-        else:
+        elif self.tail:
             S = torch.cat([parts["student"], parts["student_tail"].unsqueeze(-1)], -1)
             T = torch.cat([parts["logp"], parts["tail"].unsqueeze(-1)], -1)
+        else:
+            S, T = parts["student"].log_softmax(-1), parts["logp"].log_softmax(-1)
         if self.divergence == "forward":
             return relative_entropy(T, S)
         if self.divergence == "reverse":

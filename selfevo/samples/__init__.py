@@ -5,7 +5,8 @@ from .each_turn import EachTurn
 from .kept import Kept
 from .labelled import Labelled
 from .pairs import Pairs
+from .peer_context import PeerContext
 from .policy_turns import PolicyTurns
 from .swap_context import SwapContext
 
-__all__ = ["Corrections", "EachTurn", "Kept", "Labelled", "Pairs", "PolicyTurns", "SwapContext"]
+__all__ = ["Corrections", "EachTurn", "Kept", "Labelled", "Pairs", "PeerContext", "PolicyTurns", "SwapContext"]
