@@ -24,7 +24,7 @@ class ClippedRatio(BaseTerm):
         advantage: column with A (a number per row or per token).
         old: log-probs in the ratio: "sampler" (as the engine reported them), "old" (recomputed at the start of the update),
             "live" (the present weights, no gradient: ratio 1 in value), or a policy reference such as "solver@round".
-        low, high: clip range below and above 1.
+        low, high: clip range below and above 1; `high` may name a column, which gives each row (or token) its own.
         reduce, length: see `term.Reduce`.
         ratio: "token": r_t per token. "sequence": exp of the masked mean log ratio, the same for all tokens of a row (GSPO eq. 7).
             "sequence_token": that value, with the gradient of each token's own log-prob (GSPO-token, eq. 13-14).
@@ -40,7 +40,7 @@ class ClippedRatio(BaseTerm):
         advantage: str,
         old: str = "sampler",
         low: Number = 0.2,
-        high: Number = 0.2,
+        high: Number | str = 0.2,
         reduce: Reduce = "tokens",
         length: float | None = None,
         ratio: Literal["token", "sequence", "sequence_token", "product"] = "token",
@@ -52,7 +52,8 @@ class ClippedRatio(BaseTerm):
         check_reduce("ClippedRatio", reduce, length)
         check_choice("ClippedRatio", "ratio", ratio, ("token", "sequence", "sequence_token", "product"))
         check_number("ClippedRatio", "low", low)
-        check_number("ClippedRatio", "high", high)
+        if not isinstance(high, str):
+            check_number("ClippedRatio", "high", high)
         check_number("ClippedRatio", "truncate", truncate)
         if dual_clip is not None and dual_clip <= 1:
             raise UserError(f"ClippedRatio: dual_clip is {dual_clip}, expected more than 1 (it bounds the ratio from above)")
@@ -79,13 +80,17 @@ class ClippedRatio(BaseTerm):
         import torch
 
         A, r = batch.column(self.advantage), self.log_weight(batch).exp()
-        low, high = 1 - batch.value(self.low), 1 + batch.value(self.high)
-        gain = torch.minimum(r * A, r.clamp(low, high) * A)
+        low, high = 1 - batch.value(self.low), 1 + self._high(batch)
+        held = r.clamp(low, high) if isinstance(high, float) else torch.minimum(r.clamp(min=low), high)
+        gain = torch.minimum(r * A, held * A)
         if self.dual_clip is not None:
             gain = torch.where(A < 0, torch.maximum(gain, self.dual_clip * A), gain)
         if self.truncate is not None:
             gain = gain * sampler_weight(batch, self.old, batch.value(self.truncate))
         return -gain
+
+    def _high(self, batch: Batch) -> float | Tensor:
+        return batch.column(self.high) if isinstance(self.high, str) else batch.value(self.high)
 
     def silent(self, batch: Batch) -> Tensor:
         """Rows whose advantage is zero everywhere."""
@@ -96,7 +101,7 @@ class ClippedRatio(BaseTerm):
         A, log_r, per_token = batch.column(self.advantage), self.log_weight(batch), log_ratio(batch, self.old)
         r = log_r.exp()
         low = (r < 1 - batch.value(self.low)) & (A < 0)
-        high = (r > 1 + batch.value(self.high)) & (A > 0)
+        high = (r > 1 + self._high(batch)) & (A > 0)
         return {"ratio": r, "clipped_low": low.float(), "clipped_high": high.float(), "kl": (-per_token).exp() - 1 + per_token}
 
 

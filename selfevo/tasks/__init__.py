@@ -3,6 +3,7 @@
 from .chain_sum import ChainSum
 from .countdown import Countdown
 from .dataset import Dataset
+from .labelled import Labelled
 from .mixture import Mixture
 from .operators import Operators
 from .parsed import FromText
@@ -11,4 +12,16 @@ from .reasoning_gym import ReasoningGym
 from .rewritten import Rewritten
 from .sorting import Sorting
 
-__all__ = ["ChainSum", "Countdown", "Dataset", "FromText", "Mixture", "Operators", "Procedural", "ReasoningGym", "Rewritten", "Sorting"]
+__all__ = [
+    "ChainSum",
+    "Countdown",
+    "Dataset",
+    "FromText",
+    "Labelled",
+    "Mixture",
+    "Operators",
+    "Procedural",
+    "ReasoningGym",
+    "Rewritten",
+    "Sorting",
+]

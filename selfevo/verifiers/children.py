@@ -10,14 +10,15 @@ from ..errors import UserError, nearest
 from ..protocols import RunCtx
 from ..records import Row
 
-SHAPES = ("rate", "learnability", "half")
+SHAPES = ("rate", "miss", "learnability", "half", "least")
 
 
 class Children:
     """Reward from the mean reward p of the rows whose task descends from this row's trajectory.
 
-    shape "rate": p. "learnability": 4 p (1 - p), which is 1 where half of the attempts succeed and 0 where all or none do.
-    "half": 1 - |2 p - 1|, the same with straight sides. A row without children (its text held no task) gets `childless`.
+    shape "rate": p; "miss": 1 - p; "learnability": 4 p (1 - p), which is 1 where half of the attempts succeed and 0 where all or none
+    do; "half": 1 - |2 p - 1|, the same with straight sides; "least": min(p, 1 - p), half of that. A row without children (its text held
+    no task) gets `childless`.
 
     Args:
         table: scored table of the children; declare it under the stage's `using`.
@@ -32,7 +33,7 @@ class Children:
         self,
         table: str,
         reward: str = "score",
-        shape: Literal["rate", "learnability", "half"] = "learnability",
+        shape: Literal["rate", "miss", "learnability", "half", "least"] = "learnability",
         childless: float | None = 0.0,
     ):
         if shape not in SHAPES:
@@ -51,7 +52,8 @@ class Children:
     def _judge(self, row: Row, rewards: list[float], name: str) -> Row:
         if rewards:
             p = sum(rewards) / len(rewards)
-            value = {"rate": p, "learnability": 4 * p * (1 - p), "half": 1 - abs(2 * p - 1)}[self.shape]
+            shapes = {"rate": p, "miss": 1 - p, "learnability": 4 * p * (1 - p), "half": 1 - abs(2 * p - 1), "least": min(p, 1 - p)}
+            value = shapes[self.shape]
         elif self.childless is None:
             return row.failed(name, "abstain", "no judged attempt at what this row wrote")
         else:
