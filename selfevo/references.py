@@ -87,7 +87,11 @@ class Derived:
     follow: a new conversation about each row; its variables are the row's task's, plus `response` (the last policy text, also under
     the name of the role that wrote it), `feedback`, and every reward by name.
     continue: the row's own conversation goes on after the rendered `prompt`.
-    `where` filters rows, `prompt` names the template (default: the role's), `keep_answer` False hides the reference answer.
+    suite: test-time use of the sealed suite of an evaluate stage, whose name `table` then holds: its tasks with their ids and what the
+    role's prompt shows of them, and nothing else: no reference answer, no other variable. `take` tasks at a time: iteration i of the
+    innermost repeated block gets the i-th slice.
+    `where` filters rows, `prompt` names the template (default: the role's), `keep_answer` False hides the reference answer, `distinct`
+    leaves out tasks that an earlier row gave already.
     """
 
     table: TableRef
@@ -95,22 +99,38 @@ class Derived:
     where: Where = field(default_factory=lambda: Where({}))
     prompt: str | None = None
     keep_answer: bool = True
+    distinct: bool = False
+    take: int | None = None
 
     @classmethod
     def parse(cls, node: Any, where: str = "tasks") -> Derived:
-        """From {follow: table, where: {...}, prompt: name} or {continue: ...}; raises UserError."""
-        valid = ("follow", "continue", "where", "prompt", "keep_answer")
+        """From {follow: table, where: {...}, prompt: name}, {continue: ...} or {suite: stage, take: 1}; raises UserError."""
+        valid = ("follow", "continue", "where", "prompt", "keep_answer", "distinct", "suite", "take")
         if not isinstance(node, Mapping):
             raise UserError(f"{where}: expected a task source's name or {{follow: table, ...}}, got {node!r}")
         for key in node:
             if key not in valid:
                 raise UserError(f"{where}.{key}: unknown key{nearest(str(key), valid)}")
-        modes = [m for m in ("follow", "continue") if m in node]
+        modes = [m for m in ("follow", "continue", "suite") if m in node]
         if len(modes) != 1:
-            raise UserError(f"{where}: give either `follow` or `continue`")
+            raise UserError(f"{where}: give one of `follow`, `continue` and `suite`")
+        others = ("where", "keep_answer", "distinct") if modes[0] == "suite" else ("take",)
+        for key in others:
+            if key in node:
+                raise UserError(f"{where}.{key}: does not go with `{modes[0]}`")
+        take = node.get("take")
+        if take is not None and (not isinstance(take, int) or take < 1):
+            raise UserError(f"{where}.take: expected a number of tasks, 1 or more, got {take!r}")
         table = TableRef.parse(node[modes[0]], f"{where}.{modes[0]}")
         if modes[0] == "continue" and "prompt" not in node:
             raise UserError(f"{where}: `continue` needs `prompt`, what the conversation goes on with")
+        filter_ = Where.parse(node.get("where", {}), f"{where}.where")
         return cls(
-            table, modes[0], Where.parse(node.get("where", {}), f"{where}.where"), node.get("prompt"), bool(node.get("keep_answer", True))
+            table, modes[0], filter_, node.get("prompt"), bool(node.get("keep_answer", True)), bool(node.get("distinct", False)), take
         )
+
+
+def turn(path: str) -> int:
+    """Which iteration of the innermost repeated block a path is in: "round.2/walk.7/adapt" is in the 7th; 0 where nothing repeats."""
+    counts = [segment.partition(".")[2] for segment in path.split("/")]
+    return int(next((count for count in reversed(counts) if count), 0))

@@ -19,6 +19,7 @@ from .versions import BASE, Lineages
 
 if TYPE_CHECKING:
     from .context import StageCtx
+    from .evals import Suite
     from .memories import Memory
     from .policies import LivePolicy
 
@@ -70,6 +71,7 @@ class World:
         self.lineages = Lineages()
         self.history: dict[str, list[float]] = {}
         self.held_out: frozenset[str] = frozenset()
+        self.suites: dict[str, Suite] = {}
         self.executions = Executions()
         self.policies: dict[str, LivePolicy] = {}
         self.loaded: dict[str, str] = {}
@@ -110,7 +112,7 @@ class World:
         """Context ids of a role's prompt for a task, as a rollout would open it."""
         role = self.role(role_name)
         _, texts = self.memories_for(role, ctx.bind)
-        template = prompt or role.prompt
+        template = prompt or task.prompt or role.prompt
         known = {"category": task.category, "level": "" if task.difficulty is None else f"{task.difficulty:g}"}
         messages = render(self.prompt(template), {**known, **texts, **task.vars, **variables}, f"prompts.{template}")
         return self.codec(role.policy).open(messages)
@@ -196,6 +198,12 @@ class World:
             return list(source.sample(n, ctx))
         rng = ctx.rng("sample")
         return [source.draw(rng) for _ in range(n)]
+
+    def suite(self, stage: str) -> Suite:
+        """The sealed suite of an evaluate stage."""
+        if stage not in self.suites:
+            raise UserError(f"no evaluate stage is named '{stage}'{nearest(stage, self.suites)}")
+        return self.suites[stage]
 
     def _source(self, name: str) -> Any:
         if name not in self.sources:

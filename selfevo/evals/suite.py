@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..errors import UserError, nearest
 from ..protocols import Measure, Part, TaskSource
 from ..records import Row, Task, groups
+from ..references import turn
 from ..seeds import rng
 from ..verifiers.answers import Extract, answer_of
 from .estimators import interval, maj_at_k, pass_at_k
@@ -104,6 +105,11 @@ class Suite:
         if self._tasks is None:
             self._tasks = tuple(self._choose())
         return list(self._tasks)
+
+    def part(self, take: int | None, path: str) -> list[Task]:
+        """All tasks, or the slice of `take` tasks for the iteration that `path` is in (see `references.turn`); empty past the end."""
+        tasks = self.tasks()
+        return tasks if take is None else tasks[turn(path) * take : (turn(path) + 1) * take]
 
     @property
     def held_out(self) -> frozenset[str]:

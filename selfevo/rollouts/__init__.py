@@ -1,5 +1,6 @@
 """Rollout strategies: how one episode unfolds, and the dialogue they are written in."""
 
+from .candidates import Candidates
 from .chain import Chain
 from .dialogue import Talk
 from .each import Each
@@ -8,4 +9,4 @@ from .recorded import Recorded
 from .single import Single
 from .tools import ToolLoop
 
-__all__ = ["Chain", "Each", "MultiTurn", "Recorded", "Single", "Talk", "ToolLoop"]
+__all__ = ["Candidates", "Chain", "Each", "MultiTurn", "Recorded", "Single", "Talk", "ToolLoop"]

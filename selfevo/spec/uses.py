@@ -57,7 +57,7 @@ def stage_uses(node: Mapping[str, Any], path: str) -> list[Use]:
     if isinstance(tasks, str):
         uses.append(Use("source", tasks, join(path, "tasks")))
     elif isinstance(tasks, Mapping):
-        for key, kind in {"follow": "table", "continue": "table", "prompt": "prompt"}.items():
+        for key, kind in {"follow": "table", "continue": "table", "suite": "stage", "prompt": "prompt"}.items():
             if isinstance(tasks.get(key), str):
                 uses.append(Use(kind, tasks[key], f"{path}.tasks.{key}"))
     if isinstance(node.get("seats"), Mapping):

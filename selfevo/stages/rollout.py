@@ -8,6 +8,7 @@ from itertools import product
 
 from ..context import StageCtx
 from ..errors import UserError
+from ..prompts import fields
 from ..protocols import Environment, Strategy, TaskParser
 from ..records import Lineage, Row, Task
 from ..references import Derived
@@ -24,12 +25,14 @@ class Rollout:
 
     role: who acts (or `seats`, {seat: role}, for strategies of several roles).
     tasks: name of a curriculum or task source, or tasks derived from a table ({follow: score, where: {exact: 0}, prompt: retry},
-    {continue: score, prompt: feedback}).
+    {continue: score, prompt: feedback}), or those of a sealed suite without their answers ({suite: evaluate, take: 1}).
     n: tasks drawn from a source (a derived table gives all its rows, or the first `n`). group: episodes per task, compared with each other.
     strategy: how an episode unfolds. environment: tools or a game, made anew for each episode.
     parse: reads the new task out of a followed row's text (a proposer's); rows that hold none are counted under "rollout/unparsed".
-    prompt: template that replaces the role's. bind: {memory: [versions]}, each task run under every combination.
+    prompt: template that replaces the role's; a task that names one has its own. bind: {memory: [versions]}, each task run under every
+        combination.
     seed_by: what names an item's random stream: [task] pairs the draws of runs under several versions; default: its place in the stage.
+        With [stage, task] the draws are those of (stage, task, sample) whatever iteration it runs in: order then changes nothing.
     """
 
     kind = "rollout"
@@ -54,8 +57,8 @@ class Rollout:
         for name, value in (("n", n), ("group", group), ("every", every)):
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, not {value}")
-        if set(seed_by) - {"task"}:
-            raise UserError(f"seed_by can hold 'task' only, not {sorted(set(seed_by) - {'task'})}")
+        if set(seed_by) - {"task", "stage"} or set(seed_by) == {"stage"}:
+            raise UserError(f"seed_by is {sorted(seed_by)}; expected [task] or [stage, task]")
         if isinstance(tasks, str) and n is None:
             raise UserError(f"a rollout on the source '{tasks}' needs `n`, the number of tasks to draw")
         self.tasks, self.n, self.group, self.prompt, self.every = tasks, n, group, prompt, every
@@ -69,13 +72,16 @@ class Rollout:
 
     def draw(self, ctx: StageCtx) -> list[Task]:
         """The tasks of this execution: the only part that reads tables and moves curricula."""
-        return self._derive(ctx, self.tasks) if isinstance(self.tasks, Derived) else self._draw(ctx, self.tasks)
+        if not isinstance(self.tasks, Derived):
+            return self._draw(ctx, self.tasks)
+        return self._sealed(ctx, self.tasks) if self.tasks.mode == "suite" else self._derive(ctx, self.tasks)
 
     def play(self, ctx: StageCtx, tasks: Sequence[Task]) -> Outcome:
         """Every episode of these tasks."""
         jobs = list(self._jobs(ctx, tasks))
         prompt = self.tasks.prompt if isinstance(self.tasks, Derived) and self.tasks.prompt else self.prompt
-        trajectories = run_episodes(ctx, jobs, self._bound(ctx), self.strategy, self.environment, prompt)
+        root = (ctx.world.seed, ctx.stage) if "stage" in self.seed_by else None
+        trajectories = run_episodes(ctx, jobs, self._bound(ctx), self.strategy, self.environment, prompt, root)
         log_rollout(ctx, trajectories)
         rows = [Row.of(t) for t in trajectories]
         touched = (self.tasks,) if isinstance(self.tasks, str) else ()
@@ -122,8 +128,20 @@ class Rollout:
             tasks = [_continued(row) if derived.mode == "continue" else _followed(row) for row in rows[: self.n]]
         if not derived.keep_answer:
             tasks = [replace(t, answer=None, id=t.id) for t in tasks]
+        if derived.distinct:
+            ctx.log("rollout/repeated", len(tasks) - len({t.id for t in tasks}))
+            tasks = list({t.id: t for t in reversed(tasks)}.values())[::-1]  # the first of each
         ctx.log("rollout/tasks", len(tasks))
         return tasks
+
+    def _sealed(self, ctx: StageCtx, derived: Derived) -> list[Task]:
+        """A slice of a sealed suite: ids, categories, levels and what the prompts show. What is not shown cannot leak."""
+        suite = ctx.world.suite(derived.table.stage)
+        templates = {derived.prompt or self.prompt or ctx.world.role(role).prompt for role in self.seats.values()}
+        shown = {name for template in templates for name in fields(ctx.world.prompt(template))}
+        tasks = suite.part(derived.take, ctx.path)[: self.n]
+        ctx.log("rollout/tasks", len(tasks))
+        return [replace(t, vars={k: v for k, v in t.vars.items() if k in shown}, answer=None, id=t.id) for t in tasks]
 
 
 def _variables(row: Row) -> dict[str, object]:
@@ -134,9 +152,9 @@ def _variables(row: Row) -> dict[str, object]:
 
 def _followed(row: Row) -> Task:
     t = row.trajectory
-    return replace(t.task, vars=_variables(row), lineage=Lineage("follow", t.id), turns=(), id="")
+    return replace(t.task, vars=_variables(row), lineage=Lineage("follow", t.id), turns=(), id="", prompt="")
 
 
 def _continued(row: Row) -> Task:
     t = row.trajectory
-    return replace(t.task, vars=_variables(row), lineage=Lineage("continue", t.id), turns=t.turns, id="")
+    return replace(t.task, vars=_variables(row), lineage=Lineage("continue", t.id), turns=t.turns, id="", prompt="")

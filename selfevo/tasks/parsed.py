@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..records import Lineage, Row, Task
 
 
@@ -15,16 +16,18 @@ class FromText:
         pattern: its named groups become prompt variables; `answer`, `category` and `level` have their meaning. The default reads
             "<question>\\n#### <answer>".
         category: category of tasks whose text names none; None takes that of the row's task.
+        keep: variables that the new task takes over from the row's task (the tools it may use).
     """
 
-    def __init__(self, pattern: str = r"(?P<question>[^\n]+)\n(?:.*\n)*?#### *(?P<answer>\S+)", category: str | None = None):
+    def __init__(self, pattern: str = r"(?P<question>[^\n]+)\n(?:.*\n)*?#### *(?P<answer>\S+)", category: str | None = None,
+                 keep: Sequence[str] = ()):  # fmt: skip
         try:
             self.pattern = re.compile(pattern)
         except re.error as error:
             raise UserError(f"tasks.FromText: pattern is not a regular expression ({error})") from error
         if not set(self.pattern.groupindex) - {"answer", "category", "level"}:
             raise UserError("tasks.FromText: pattern names no prompt variable; expected a group such as (?P<question>...)")
-        self.category = category
+        self.category, self.keep = category, tuple(keep)
 
     def parse(self, row: Row) -> Task | None:
         """The task, its parent the row's trajectory; None when nothing matches or the level is no number."""
@@ -38,8 +41,11 @@ class FromText:
         if level is not None and re.fullmatch(r"-?\d+(\.\d+)?", level) is None:
             return None
         of = row.trajectory.task
+        for name in self.keep:
+            if name not in of.vars:
+                raise UserError(f"tasks.FromText: the row's task has no variable '{name}' to keep{nearest(name, of.vars)}")
         return Task(
-            found,
+            {**{name: of.vars[name] for name in self.keep}, **found},
             answer,
             category or self.category or of.category,
             of.difficulty if level is None else float(level),
