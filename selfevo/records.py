@@ -78,6 +78,7 @@ class Task:
 
     `id` defaults to a digest of the content, so the same question has the same id in every run: held-out checks rely on it.
     `turns` are turns to resume from (a conversation to continue, a prefix to branch from); `context` is then the ids before them.
+    `prompt` names a template that takes the place of the role's for this task; "" leaves the choice to the role.
     """
 
     vars: Mapping[str, Any]
@@ -88,12 +89,15 @@ class Task:
     lineage: Lineage = Lineage("given")
     turns: tuple[Turn, ...] = ()
     id: str = ""
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         if not self.id:
             content: list[Any] = [dict(self.vars), self.answer, self.category, self.environment]
             if self.turns:
                 content.append([[t.source, t.text] for t in self.turns])
+            if self.prompt:
+                content.append(self.prompt)
             object.__setattr__(self, "id", digest(content))
 
 

@@ -2,6 +2,7 @@
 
 from .by_key import ByKey
 from .combined import Combined
+from .diversity import Diversity
 from .gae import Gae, Returns
 from .group_norm import GroupNorm
 from .group_rate import GroupRate
@@ -18,6 +19,7 @@ from .whiten import Whiten
 __all__ = [
     "ByKey",
     "Combined",
+    "Diversity",
     "Gae",
     "GroupNorm",
     "GroupRate",

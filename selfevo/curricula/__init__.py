@@ -6,7 +6,8 @@ from .epochs import Epochs
 from .fixed import Fixed
 from .mixture import Mixture
 from .pool import Pool
+from .task_space import TaskSpace
 from .uniform import Uniform
 from .window import Window
 
-__all__ = ["Boltzmann", "ByLevel", "Epochs", "Fixed", "Mixture", "Pool", "Uniform", "Window"]
+__all__ = ["Boltzmann", "ByLevel", "Epochs", "Fixed", "Mixture", "Pool", "TaskSpace", "Uniform", "Window"]

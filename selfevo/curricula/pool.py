@@ -10,6 +10,7 @@ from ..protocols import RunCtx, TaskParser, TaskSource
 from ..records import Row, Task
 from ..where import Where
 from .drawing import stream
+from .saved import restored, saved
 
 
 class Pool:
@@ -81,30 +82,12 @@ class Pool:
 
     def state_dict(self) -> dict[str, Any]:
         """The tasks held, oldest first."""
-        return {
-            "tasks": [
-                {
-                    "vars": dict(t.vars),
-                    "answer": t.answer,
-                    "category": t.category,
-                    "difficulty": t.difficulty,
-                    "id": t.id,
-                    "parent": t.lineage.parent,
-                    "origin": t.lineage.origin,
-                }
-                for t in map(self._at, range(len(self._ring)))
-            ]
-        }
+        return {"tasks": [saved(self._at(age)) for age in range(len(self._ring))]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore; raises ValueError for a state of another shape."""
-        from ..records import Lineage
-
         if set(state) != {"tasks"}:
             raise ValueError(f"not a pool's state: it has {sorted(state)}")
-        tasks = [
-            Task(s["vars"], s["answer"], s["category"], s["difficulty"], lineage=Lineage(s["origin"], s["parent"]), id=s["id"])
-            for s in state["tasks"]
-        ]
+        tasks = [restored(s) for s in state["tasks"]]
         self._ring, self._oldest = tasks[-self.capacity :], 0
         self._ids = {t.id for t in self._ring}

@@ -89,7 +89,7 @@ class BoundSeat:
         """Start (or, for a task with turns, go on with) a conversation."""
         world, role = self._ctx.world, self._role
         memories, texts = world.memories_for(role, self._bind)
-        template = prompt or self._prompt or role.prompt
+        template = prompt or task.prompt or self._prompt or role.prompt
         where = f"prompts.{template} (role {self._role_name})"
         known = {"category": task.category, "level": "" if task.difficulty is None else f"{task.difficulty:g}"}
         codec = world.codec(self.policy)

@@ -22,6 +22,8 @@ def task_to_json(task: Task) -> str:
     }
     if task.turns:
         body["turns"] = [_turn(t) for t in task.turns]
+    if task.prompt:
+        body["prompt"] = task.prompt
     return json.dumps(body, ensure_ascii=False, allow_nan=False)
 
 
