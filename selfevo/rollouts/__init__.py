@@ -7,6 +7,7 @@ from .each import Each
 from .multi_turn import MultiTurn
 from .recorded import Recorded
 from .single import Single
+from .stepwise import Stepwise
 from .tools import ToolLoop
 
-__all__ = ["Candidates", "Chain", "Each", "MultiTurn", "Recorded", "Single", "Talk", "ToolLoop"]
+__all__ = ["Candidates", "Chain", "Each", "MultiTurn", "Recorded", "Single", "Stepwise", "Talk", "ToolLoop"]

@@ -24,6 +24,7 @@ WITH = {
     "model=endpoint": ["engine=openai", "engine.model=gpt-5-mini", *UNTRAINED],
     "engine=scripted": ["model=scripted", "engine.replies=[yes]", *UNTRAINED],
     "model=scripted": ["engine=scripted", "engine.replies=[yes]", *UNTRAINED],
+    "optimizer=oprl": ["+policies.prm=${model}"],
     "optimizer=dvao": ["optimizer.advantage.outcome.rewards={score: 1.0}"],
     "optimizer=base": ["+optimizer.objective={nll: {_target_: selfevo.objectives.NLL}}"],
     "task=jsonl": ["task.path=my.jsonl"],
