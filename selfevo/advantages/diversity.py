@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ..errors import UserError
-from ..protocols import Advantage, RunCtx
+from ..errors import UserError, nearest
+from ..protocols import RunCtx
 from ..records import Column, Row, Sample
 from ..samples.common import key_of
+from ..similarity import ngrams
 
 
 class Diversity:
@@ -19,22 +19,21 @@ class Diversity:
     what a policy of any size has. d_i = 1 for all where all distances are 0, so equal replies change nothing.
 
     Args:
-        of: the advantage that is scaled.
+        of: the earlier column that is scaled.
         n: characters of an n-gram.
         scale: "positive": only A_i > 0, so that unlike and good replies gain; "all": negative ones as well.
         by: keys whose values make a group.
     """
 
-    def __init__(self, of: Advantage, n: int = 3, scale: Literal["positive", "all"] = "positive", by: Sequence[str] = ("group",)):
+    def __init__(self, of: str = "outcome", n: int = 3, scale: Literal["positive", "all"] = "positive", by: Sequence[str] = ("group",)):
         if n < 1:
             raise UserError(f"advantages.Diversity: n must be at least 1, got {n}")
         if scale not in ("positive", "all"):
             raise UserError(f"advantages.Diversity: scale must be 'positive' or 'all', got {scale!r}")
         self.of, self.n, self.scale, self.by = of, n, scale, tuple(by)
-        self.needs: frozenset[str] = getattr(of, "needs", frozenset())
 
     def __call__(self, samples: Sequence[Sample], rows: Sequence[Row], ctx: RunCtx) -> list[Column]:
-        """One entry per sample, of the same shape as `of` gave. Logs "advantage/diversity", the mean of d."""
+        """One entry per sample, shaped as the column `of`. Logs "advantage/diversity", the mean of d. UserError where it is missing."""
         members: dict[tuple[str, ...], list[int]] = {}
         for i in sorted({s.row for s in samples}):
             members.setdefault(key_of(rows[i], self.by, f"advantage '{ctx.name}'"), []).append(i)
@@ -43,33 +42,16 @@ class Diversity:
             d |= dict(zip(group, distances([ngrams(rows[i].trajectory.text, self.n) for i in group]), strict=True))
         if d:
             ctx.log("advantage/diversity", math.fsum(d.values()) / len(d))
-        return [
-            tuple(self._scaled(a, d[s.row]) for a in column) if isinstance(column, tuple) else self._scaled(column, d[s.row])
-            for s, column in zip(samples, self.of(samples, rows, ctx), strict=True)
-        ]
+        out: list[Column] = []
+        for s in samples:
+            if self.of not in s.columns:
+                raise UserError(f"column '{ctx.name}': no column '{self.of}' stands before it{nearest(self.of, s.columns)}")
+            column, far = s.columns[self.of], d[s.row]
+            out.append(tuple(self._scaled(a, far) for a in column) if isinstance(column, tuple) else self._scaled(column, far))
+        return out
 
     def _scaled(self, advantage: float, d: float) -> float:
         return advantage * d if advantage > 0 or self.scale == "all" else advantage
-
-    def state_dict(self) -> dict[str, object]:
-        """The inner advantage's state, if it has one."""
-        inner = getattr(self.of, "state_dict", None)
-        return {"of": inner() if inner is not None else {}}
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore; raises ValueError for a state that does not fit."""
-        inner = getattr(self.of, "load_state_dict", None)
-        if set(state) != {"of"} or (inner is None and state["of"]):
-            raise ValueError(f"advantages.Diversity: a state with {sorted(state)} does not fit")
-        if inner is not None:
-            inner(state["of"])
-
-
-def ngrams(text: str, n: int) -> dict[str, float]:
-    """Counts of the n-grams of a text, as a vector of length 1; a text shorter than n is its own n-gram."""
-    counts = Counter(text[i : i + n] for i in range(max(1, len(text) - n + 1)))
-    norm = math.sqrt(sum(c * c for c in counts.values()))
-    return {gram: c / norm for gram, c in counts.items()}
 
 
 def distances(vectors: Sequence[Mapping[str, float]]) -> list[float]:
