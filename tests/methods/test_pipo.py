@@ -123,13 +123,13 @@ TINY = ["+experiment=tiny/pipo", "scale=tiny", "scale.iterations=7", "scale.eval
 
 @pytest.mark.slow
 def test_identity_a_a_run_with_an_empty_range_is_a_run_of_the_base_objective_bit_for_bit(tmp_path):
-    never = run_in(tmp_path / "never", [*TINY, "stages.improve.optimizer.advantage.verdict.high=0"])
+    never = run_in(tmp_path / "never", [*TINY, "stages.improve.optimizer.advantage.outcome.high=0"])
     without = run_in(tmp_path / "without", [*TINY, "stages.improve=null", "loop.main.do=[rollout,score,train,evaluate]"])
     ours = run_in(tmp_path / "ours", TINY)
     assert all(torch.equal(t, without.tensors()[n]) for n, t in never.tensors().items())
     assert never.metric("score", "score/score") == without.metric("score", "score/score")
     steps = [line["metrics"].get("train/steps") for line in ours.lines if line["stage"] == "improve"]
-    phis = [line["metrics"].get("advantage/verdict/phi", 0.0) for line in ours.lines if line["stage"] == "improve"]
+    phis = [line["metrics"].get("advantage/outcome/phi", 0.0) for line in ours.lines if line["stage"] == "improve"]
     assert any(phis) and [s is not None for s in steps] == [phi > 0 for phi in phis]
     assert any(not torch.equal(t, without.tensors()[n]) for n, t in ours.tensors().items())
     last = [line["metrics"]["train/steps"] for line in ours.lines if line["stage"] == "train"][-1]
