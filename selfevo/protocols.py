@@ -263,6 +263,14 @@ class Dialogue(Protocol):
     def room(self) -> int:
         """Tokens the conversation can still take before the policy's limit."""
 
+    @property
+    def context(self) -> tuple[int, ...]:
+        """Ids that the next reply is conditioned on."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the policy ended its reply (a stop string only pauses it)."""
+
     async def reply(self, *key: object, **sampling: Any) -> Turn:
         """The policy speaks; `sampling` overrides the role's settings; `key` names the draw within the episode."""
 
