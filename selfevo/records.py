@@ -156,12 +156,16 @@ class Trajectory:
 
     @property
     def text(self) -> str:
-        """What verifiers judge unless they ask for more: the last policy turn's text, or that of the last recorded reply (data,
-        teacher) where no policy spoke; "" when there is neither."""
+        """What verifiers judge unless they ask for more: the last policy turn's text, with those of the policy turns right before it (a
+        reply that stop strings paused is one reply), or that of the last recorded reply (data, teacher) where no policy spoke; "" when
+        there is neither."""
         for sources in (("policy",), ("data", "teacher")):
-            for turn in reversed(self.turns):
-                if turn.source in sources:
-                    return turn.text
+            ends = [i for i, turn in enumerate(self.turns) if turn.source in sources]
+            if ends:
+                start = ends[-1]
+                while start > 0 and self.turns[start].source == self.turns[start - 1].source == "policy":
+                    start -= 1
+                return "".join(turn.text for turn in self.turns[start : ends[-1] + 1])
         return ""
 
     @property

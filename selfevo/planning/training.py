@@ -112,7 +112,7 @@ def _builders(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _in_pairs(node: Mapping[str, Any]) -> bool:
     """Whether two samples must share a micro-batch."""
-    return any(str(b.get("_target_")).endswith((".Pairs", ".Labelled")) for b in _builders(node))
+    return any(str(b.get("_target_")).endswith((".Pairs", ".SiblingPairs", ".Labelled")) for b in _builders(node))
 
 
 def _per_row(node: Mapping[str, Any], group: int) -> Range:

@@ -89,6 +89,11 @@ class Talk:
         """Tokens the conversation can still take before the policy's limit."""
         return self._codec.limit - len(self.context)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the policy ended its reply: a stop string, or its length, only pauses it."""
+        return self._ended()
+
     async def reply(self, *key: object, **sampling: Any) -> Turn:
         """The policy speaks. `sampling` overrides fields of the role's `Sampling`; a reply never passes the policy's limit.
 

@@ -7,6 +7,7 @@ from .labelled import Labelled
 from .pairs import Pairs
 from .peer_context import PeerContext
 from .policy_turns import PolicyTurns
+from .sibling_pairs import SiblingPairs
 from .swap_context import SwapContext
 
-__all__ = ["Corrections", "EachTurn", "Kept", "Labelled", "Pairs", "PeerContext", "PolicyTurns", "SwapContext"]
+__all__ = ["Corrections", "EachTurn", "Kept", "Labelled", "Pairs", "PeerContext", "PolicyTurns", "SiblingPairs", "SwapContext"]
