@@ -103,10 +103,12 @@ class Evaluate:
         trajectories = run_episodes(ctx, jobs, seats, self.strategy, None, self.prompt, ("suite", suite.name, suite.seed))
         metrics = dict(ctx.metrics)
         log_rollout(ctx, trajectories, "rollout")
-        tokens = ctx.metrics.get("rollout/generated_tokens", 0.0)
+        tokens, discarded = (ctx.metrics.get(f"rollout/{name}", 0.0) for name in ("generated_tokens", "discarded_tokens"))
         if self.take is None:
             ctx.metrics.clear()
             ctx.metrics.update(metrics, **{f"eval/{suite.name}/generated_tokens": tokens})
+            if discarded:
+                ctx.log(f"eval/{suite.name}/discarded_tokens", discarded)
         return [Row.of(t) for t in trajectories], int(tokens)
 
     def _recorded(self, ctx: StageCtx) -> tuple[list[Row], int]:
