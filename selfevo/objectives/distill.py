@@ -35,6 +35,8 @@ class Distill(BaseTerm):
         k: tokens kept per position; None keeps the vocabulary (logits of both sides stay in memory).
         side: whose K likeliest tokens are kept, "teacher" or "student".
         tail: False leaves the rest out and renormalises both sides over the K tokens.
+        trust: c of SDPO's trust-region teacher, whose logits are (1 - c) those of `to` plus c those of the present weights, both under
+            `context`. Needs k: null. None: the teacher is `to` alone.
         old, cap, truncate: see above; `old` as in `ClippedRatio`.
         coef, reduce, length, where: see `term.BaseTerm`.
     """
@@ -48,6 +50,7 @@ class Distill(BaseTerm):
         k: int | None = 20,
         side: Literal["teacher", "student"] = "teacher",
         tail: bool = True,
+        trust: float | None = None,
         old: str | None = None,
         cap: Number = 2.0,
         truncate: Number | None = None,
@@ -67,7 +70,9 @@ class Distill(BaseTerm):
         check_number("Distill", "truncate", truncate)
         if truncate is not None and old in (None, "sampler"):
             raise UserError("Distill: truncate corrects from the sampler to `old`, so old must be given and not be 'sampler'")
-        self.divergence, self.weight, self.k, self.tail = divergence, weight, k, tail
+        if trust is not None and (not 0 <= trust <= 1 or k is not None or divergence == "sampled"):
+            raise UserError(f"Distill: trust is {trust}; expected 0 to 1, with k: null and a divergence over the vocabulary")
+        self.divergence, self.weight, self.k, self.tail, self.trust = divergence, weight, k, tail, trust
         self.old, self.cap, self.truncate = old, cap, truncate
         self.coef, self.reduce, self.length, self.where = coef, reduce, length, where
         if divergence == "sampled":
@@ -75,6 +80,8 @@ class Distill(BaseTerm):
         else:
             self._need = f"full:{to}:{context}" if k is None else f"topk:{context}:{to}:{k}:{side}"
         ratio = {f"logp:{old}"} if old is not None else set()
+        self._near = f"full:live:{context}"
+        ratio |= {self._near} if trust is not None else set()
         self.needs = frozenset({self._need} | ratio | ({"logp:sampler"} if truncate is not None else set()))
 
     def loss(self, batch: Batch, stats: Mapping[str, Tensor]) -> Tensor:
@@ -95,6 +102,8 @@ class Distill(BaseTerm):
         parts = needed_parts(batch, self._need)
         if self.k is None:
             S, T = parts["student"], parts["teacher"]
+            if self.trust is not None:
+                T = ((1 - self.trust) * T + self.trust * needed_parts(batch, self._near)["teacher"]).log_softmax(-1)
         elif self.tail:
             S = torch.cat([parts["student"], parts["student_tail"].unsqueeze(-1)], -1)
             T = torch.cat([parts["logp"], parts["tail"].unsqueeze(-1)], -1)

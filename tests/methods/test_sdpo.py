@@ -147,6 +147,23 @@ def test_the_tail_bounds_the_full_divergence_from_below_and_without_it_both_side
     assert every == pytest.approx(full, abs=1e-6)  # with all of the vocabulary there is nothing to renormalise
 
 
+def test_the_trust_region_teacher_lies_between_the_reference_and_the_present_weights():
+    base = near(tiny_policy(dtype=torch.float64), 0.1)
+    samples = [s.with_context("teacher", (5, *s.contexts["train"], 6)) for s in make_samples(3)]
+
+    def of(**settings):
+        ctx = Named({"solver@base": base})
+        return gradient(samples, [], {"d": Distill(k=None, divergence="forward", **settings)}, ctx=ctx)
+
+    far, close = of(to="solver@base"), of(to="live")
+    assert torch.allclose(of(to="solver@base", trust=0.0), far, atol=1e-12)
+    assert torch.allclose(of(to="solver@base", trust=1.0), close, atol=1e-12)
+    between = of(to="solver@base", trust=0.5)
+    assert not torch.allclose(between, far, atol=1e-4) and not torch.allclose(between, close, atol=1e-4)
+    with pytest.raises(UserError, match="trust"):
+        Distill(trust=0.1, k=20)
+
+
 def given(samples):
     class Builder:
         def build(self, rows, ctx):
