@@ -219,6 +219,13 @@ class RunCtx(Protocol):
         """Context ids of a role's prompt (or the named one) for a task: for builders that swap contexts."""
 
 
+class Retriever(Protocol):
+    """Chooses what a role reads of a memory for one task."""
+
+    def __call__(self, files: Mapping[str, str], task: Task) -> Mapping[str, str]:
+        """Names of the chosen files to the text that is shown of each, in the order they are shown; may be empty."""
+
+
 class TaskSource(Protocol):
     """Where tasks come from. Procedural sources are endless; finite ones also have `__len__` and `__iter__`."""
 
@@ -419,8 +426,8 @@ class Term(Protocol):
 class Optimizer(Stateful, Protocol):
     """Makes a new version of an evolvable thing from scored rows, or returns None when nothing was to be learned."""
 
-    def update(self, target: Any, rows: Sequence[Row], ctx: RunCtx) -> Version | None:
-        """`target` is a `policies.LivePolicy` or a `memories.Memory`."""
+    def update(self, target: Any, rows: Sequence[Row], ctx: RunCtx) -> Version | list[Version] | None:
+        """`target` is a `policies.LivePolicy` or a `memories.Memory`. Of text an optimizer may make several versions: candidates."""
 
 
 def each_item(value: Any) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import UserError, nearest
+from .protocols import each_item
 from .where import Where
 
 _REF = re.compile(r"^(?:(?P<block>[\w-]+)/)?(?P<stage>[\w-]+)(?:@(?:(?P<start>first)|(?P<first>-?\d+)(?:\.\.(?P<last>-?\d+))?))?$")
@@ -90,6 +91,12 @@ class Derived:
     suite: test-time use of the sealed suite of an evaluate stage, whose name `table` then holds: its tasks with their ids and what the
     role's prompt shows of them, and nothing else: no reference answer, no other variable. `take` tasks at a time: iteration i of the
     innermost repeated block gets the i-th slice.
+    gather: one task for each group of rows, the largest group first (equal ones in order of appearance), its groups told apart by `by`:
+        keys of the row or variables of its task. Variables: `rows`, each row rendered by the template `line` on a line of its own (at
+        most `most`), `count`, the group's values under the names in `by`, and for each entry of `beside` the rows of the whole table
+        that match that filter, rendered likewise. With `n` of the rollout groups are gone round until there are n tasks.
+    again: the rows' own tasks, each once. With `seed_by: [task]` the draws, too, are those of the stage named here.
+    `reading` {memory: version} keeps the rows that read that version.
     `where` filters rows, `prompt` names the template (default: the role's), `keep_answer` False hides the reference answer, `distinct`
     leaves out tasks that an earlier row gave already.
     """
@@ -101,33 +108,45 @@ class Derived:
     keep_answer: bool = True
     distinct: bool = False
     take: int | None = None
+    by: tuple[str, ...] = ()
+    line: str = "{question} -> {response}"
+    most: int = 8
+    beside: Mapping[str, Where] = field(default_factory=dict)
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, node: Any, where: str = "tasks") -> Derived:
-        """From {follow: table, where: {...}, prompt: name}, {continue: ...} or {suite: stage, take: 1}; raises UserError."""
-        valid = ("follow", "continue", "where", "prompt", "keep_answer", "distinct", "suite", "take")
+        """From {follow: table, where: {...}, prompt: name}, {continue: ...}, {gather: ...} or {suite: ...}; raises UserError."""
+        common = ("where", "prompt", "keep_answer", "distinct", "reading")
+        keys = {
+            "follow": common, "continue": common, "gather": ("where", "prompt", "reading", "by", "line", "most", "beside"),
+            "suite": ("prompt", "take"), "again": ("where", "prompt", "reading"),
+        }  # fmt: skip
         if not isinstance(node, Mapping):
             raise UserError(f"{where}: expected a task source's name or {{follow: table, ...}}, got {node!r}")
+        modes = [m for m in keys if m in node]
+        valid = sorted({*keys, *(k for more in keys.values() for k in more)})
         for key in node:
             if key not in valid:
                 raise UserError(f"{where}.{key}: unknown key{nearest(str(key), valid)}")
-        modes = [m for m in ("follow", "continue", "suite") if m in node]
         if len(modes) != 1:
-            raise UserError(f"{where}: give one of `follow`, `continue` and `suite`")
-        others = ("where", "keep_answer", "distinct") if modes[0] == "suite" else ("take",)
-        for key in others:
-            if key in node:
-                raise UserError(f"{where}.{key}: does not go with `{modes[0]}`")
-        take = node.get("take")
-        if take is not None and (not isinstance(take, int) or take < 1):
-            raise UserError(f"{where}.take: expected a number of tasks, 1 or more, got {take!r}")
-        table = TableRef.parse(node[modes[0]], f"{where}.{modes[0]}")
-        if modes[0] == "continue" and "prompt" not in node:
+            raise UserError(f"{where}: give one of {', '.join(keys)}")
+        mode = modes[0]
+        for key in node:
+            if key != mode and key not in keys[mode]:
+                raise UserError(f"{where}.{key}: does not go with `{mode}`")
+        if mode == "continue" and "prompt" not in node:
             raise UserError(f"{where}: `continue` needs `prompt`, what the conversation goes on with")
-        filter_ = Where.parse(node.get("where", {}), f"{where}.where")
+        for key in ("take", "most"):
+            if node.get(key) is not None and (not isinstance(node[key], int) or node[key] < 1):
+                raise UserError(f"{where}.{key}: expected a number, 1 or more, got {node[key]!r}")
+        plain: dict[str, Any] = {key: node[key] for key in ("prompt", "take", "line", "most") if node.get(key) is not None}
+        flags: dict[str, Any] = {key: bool(node[key]) for key in ("keep_answer", "distinct") if key in node}
         return cls(
-            table, modes[0], filter_, node.get("prompt"), bool(node.get("keep_answer", True)), bool(node.get("distinct", False)), take
-        )
+            TableRef.parse(node[mode], f"{where}.{mode}"), mode, Where.parse(node.get("where", {}), f"{where}.where"),
+            by=tuple(each_item(node.get("by") or ())), reading=dict(node.get("reading") or {}),
+            beside={name: Where.parse(f, f"{where}.beside.{name}") for name, f in (node.get("beside") or {}).items()}, **plain, **flags,
+        )  # fmt: skip
 
 
 def turn(path: str) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from .errors import UserError
-from .protocols import Number, RunCtx, Sampling, Varying
+from .errors import UserError, nearest
+from .protocols import Number, Retriever, RunCtx, Sampling, Varying
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,9 @@ class Role:
 
     `policy` is a policy's name ("solver", meaning its current version) or a version reference ("solver@base").
     `prompt` names a template under `prompts`. `memories` lists memories whose text fills template variables of the same name;
-    "skills@best" reads that version. `engine` overrides the run's engine for this role (a name under `engines`).
+    "skills@best" reads that version. `retrieve` {memory: retriever} shows only what the retriever chooses for the task, one text a line
+    and a line break after the last (so that nothing chosen leaves no gap: "{skills}{question}"); the names of the chosen files become
+    the trajectory's key "read:<memory>". `engine` overrides the run's engine for this role (a name under `engines`).
     """
 
     policy: str
@@ -27,6 +29,7 @@ class Role:
     stop: Sequence[str] = ()
     memories: Sequence[str] = ()
     engine: str | None = None
+    retrieve: Mapping[str, Retriever] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -35,6 +38,10 @@ class Role:
             raise UserError(f"temperature must be 0 (greedy) or more, not {self.temperature}")
         if not isinstance(self.top_p, Varying) and not 0 < self.top_p <= 1:
             raise UserError(f"top_p must be in (0, 1], not {self.top_p}")
+        read = {split_ref(ref)[0] for ref in self.memories}
+        for name in self.retrieve:
+            if name not in read:
+                raise UserError(f"retrieve: the role reads no memory '{name}'{nearest(name, read)}")
         if self.top_k < 0:
             raise UserError(f"top_k must be 0 (off) or more, not {self.top_k}")
 

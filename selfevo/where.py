@@ -14,8 +14,8 @@ _TESTS = ("at_least", "at_most", "above", "below", "in", "not")
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Conditions that a row must all meet. A field is a reward's name, a group key, or one of status, keep, category, level,
-    truncated, feedback (whether there is any). A row without the reward asked for never matches."""
+    """Conditions that a row must all meet. A field is a reward's name, a group key, a variable of the task, or one of status, keep,
+    category, level, truncated, feedback (whether there is any). A row without the reward asked for never matches."""
 
     conditions: Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def _field(row: Row, name: str) -> Any:
         "feedback": bool(row.score.feedback),
         "role": t.role,
     }
-    return known[name] if name in known else t.keys.get(name)
+    return known[name] if name in known else t.keys.get(name, t.task.vars.get(name))
 
 
 def _meets(value: Any, test: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,11 @@ class Executions:
         recent = self._paths[stage][-self._keep :]
         for old in [key for key in self._rows if key[1] == stage and key[0] not in recent]:  # not every path there ever was
             del self._rows[old]
+
+    def last(self, stage: str) -> str | None:
+        """The path at which a stage ran last."""
+        paths = self._paths.get(stage)
+        return paths[-1] if paths else None
 
     def rows(self, ref: TableRef, here: str) -> list[Row]:
         """Rows that a reference means at path `here`, oldest first."""
@@ -111,7 +117,7 @@ class World:
     def open(self, ctx: StageCtx, role_name: str, task: Task, prompt: str | None, variables: Mapping[str, str]) -> tuple[int, ...]:
         """Context ids of a role's prompt for a task, as a rollout would open it."""
         role = self.role(role_name)
-        _, texts = self.memories_for(role, ctx.bind)
+        texts = self.memories_for(role, ctx.bind, task)[1]
         template = prompt or task.prompt or role.prompt
         known = {"category": task.category, "level": "" if task.difficulty is None else f"{task.difficulty:g}"}
         messages = render(self.prompt(template), {**known, **texts, **task.vars, **variables}, f"prompts.{template}")
@@ -158,15 +164,27 @@ class World:
         """Files of a memory at a version."""
         return self.memory(name).at(self.lineages.resolve(name, alias).id)
 
-    def memories_for(self, role: Role, bind: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-        """({memory: version id}, {memory: its text}) that a role reads; `bind` overrides the version the role names."""
-        versions, texts = {}, {}
+    def memories_for(self, role: Role, bind: Mapping[str, str], task: Task) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+        """({memory: version id}, {memory: its text}, {"read:<memory>": JSON list of the files retrieved}) that a role reads for a task;
+        `bind` overrides the version the role names."""
+        versions, texts, chosen = {}, {}, {}
         for ref in role.memories:
             name, alias = split_ref(ref)
             version = self.lineages.resolve(name, bind.get(name, alias))
             versions[name] = version.id
-            texts[name] = "\n".join(text.rstrip("\n") for text in self.memory(name).at(version.id).values())
-        return versions, texts
+            files = self.memory(name).at(version.id)
+            if name in role.retrieve:
+                shown = role.retrieve[name](files, task)
+                texts[name] = "".join(text.rstrip("\n") + "\n" for text in shown.values())
+                chosen[f"read:{name}"] = json.dumps(list(shown))
+            else:
+                texts[name] = "\n".join(text.rstrip("\n") for text in files.values())
+        return versions, texts, chosen
+
+    def made_by_last(self, name: str, stage: str) -> list[str]:
+        """Ids of the versions of `name` that the latest execution of a stage made, oldest first."""
+        path = self.executions.last(stage)
+        return [] if path is None else [v.id for v in self.lineages.versions[name].values() if v.made_by == f"{path}/{stage}"]
 
     def made(self, version: Version, stage: str, target: Any) -> None:
         """Record a version that a stage made; for weights it is the live policy's from now on."""

@@ -6,8 +6,9 @@ from .epochs import Epochs
 from .fixed import Fixed
 from .mixture import Mixture
 from .pool import Pool
+from .probe_set import ProbeSet
 from .task_space import TaskSpace
 from .uniform import Uniform
 from .window import Window
 
-__all__ = ["Boltzmann", "ByLevel", "Epochs", "Fixed", "Mixture", "Pool", "TaskSpace", "Uniform", "Window"]
+__all__ = ["Boltzmann", "ByLevel", "Epochs", "Fixed", "Mixture", "Pool", "ProbeSet", "TaskSpace", "Uniform", "Window"]

@@ -1,9 +1,18 @@
 """Memories: named text resources versioned exactly like weights, and the optimizers that make and adopt their versions."""
 
 from .adopt import AdoptWithinBudget
+from .by_tags import ByTags
+from .edits import Edits
 from .memory import Memories, Memory
 from .paired import Paired, paired
 from .propose import FromRows
+from .regression_gate import RegressionGate
+from .restore import Restore
+from .skill import Skill
 from .text import Text
+from .without_newest import WithoutNewest
 
-__all__ = ["AdoptWithinBudget", "FromRows", "Memories", "Memory", "Paired", "Text", "paired"]
+__all__ = [
+    "AdoptWithinBudget", "ByTags", "Edits", "FromRows", "Memories", "Memory", "Paired", "RegressionGate", "Restore", "Skill", "Text",
+    "WithoutNewest", "paired",
+]  # fmt: skip

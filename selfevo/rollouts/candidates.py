@@ -11,8 +11,8 @@ from .seating import seat_of
 
 
 class Candidates:
-    """One trajectory per candidate reply of the task; its key "env:logp" is log P(reply | prompt), the sum over the reply's ids with its
-    end, which the verifier part `FromEnvironment` reads (reward: logp). Nothing is sampled. The number of a candidate is its key "candidate".
+    """One trajectory per candidate reply of the task; nothing is sampled. Its key "env:logp" is log P(reply | prompt), the sum over the
+    reply's ids with its end, which the verifier part `FromEnvironment` reads (reward: logp); "candidate" is its number in the list.
 
     Args:
         field: task variable that holds the candidates: a list, or text with one on each line (as a prompt shows it).

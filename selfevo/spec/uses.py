@@ -57,14 +57,18 @@ def stage_uses(node: Mapping[str, Any], path: str) -> list[Use]:
     if isinstance(tasks, str):
         uses.append(Use("source", tasks, join(path, "tasks")))
     elif isinstance(tasks, Mapping):
-        for key, kind in {"follow": "table", "continue": "table", "suite": "stage", "prompt": "prompt"}.items():
+        kinds = {**dict.fromkeys(("follow", "continue", "gather", "again"), "table"), "suite": "stage", "prompt": "prompt"}
+        for key, kind in kinds.items():
             if isinstance(tasks.get(key), str):
                 uses.append(Use(kind, tasks[key], f"{path}.tasks.{key}"))
+        reading = tasks.get("reading") or {}
+        uses += [Use("memory", f"{memory}@{version}", f"{path}.tasks.reading.{memory}") for memory, version in reading.items()]
     if isinstance(node.get("seats"), Mapping):
         uses += [Use("role", role, f"{path}.seats.{seat}") for seat, role in node["seats"].items() if isinstance(role, str)]
     if isinstance(node.get("bind"), Mapping):
         for memory, versions in node["bind"].items():
-            uses += [Use("memory", f"{memory}@{version}", f"{path}.bind.{memory}") for version in each_item(versions)]
+            named = [str(version).removesuffix("*") for version in each_item(versions)]
+            uses += [Use("memory", f"{memory}@{version}", f"{path}.bind.{memory}") for version in named]
     return uses
 
 

@@ -88,7 +88,7 @@ class BoundSeat:
     def open(self, task: Task, prompt: str | None = None, **variables: str) -> Talk:
         """Start (or, for a task with turns, go on with) a conversation."""
         world, role = self._ctx.world, self._role
-        memories, texts = world.memories_for(role, self._bind)
+        memories, texts, chosen = world.memories_for(role, self._bind, task)
         template = prompt or task.prompt or self._prompt or role.prompt
         where = f"prompts.{template} (role {self._role_name})"
         known = {"category": task.category, "level": "" if task.difficulty is None else f"{task.difficulty:g}"}
@@ -117,7 +117,7 @@ class BoundSeat:
             generate=generate,
             new_id=self._door.new_id,
             episode=self._door.episode,
-            keys=self._door._job.keys,
+            keys={**self._door._job.keys, **chosen},
         )
         if resumed and task.lineage.origin == "continue":
             for message in messages:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..context import StageCtx
 from ..errors import UserError
 from ..evals.drift import drift
-from ..protocols import Strategy, each_item
+from ..protocols import Environment, Strategy, each_item
 from ..records import Row
 from ..references import TableRef
 from ..roles import Role
@@ -27,8 +27,9 @@ class Evaluate:
     """Samples a suite's held-out tasks and logs its metrics under "eval/<suite>/".
 
     role: who answers (or `seats`, {seat: role}, for strategies of several roles). suite: tasks, verifier and sample counts.
-    strategy: how an answer is made. prompt: replaces the role's template.
-    best: a metric (such as "eval/chain_sum/pass@1"); when its value is the highest so far the alias `best` moves to the current version.
+    strategy: how an answer is made. environment: tools or a game, made anew for each episode. prompt: replaces the role's template.
+    best: a metric (such as "eval/chain_sum/pass@1"); when its value is the highest so far the alias `best` moves to the current version,
+        of the policies that answered and of the memories they read.
     since: a table of the same suite ("evaluate@first": this run's first evaluation); how the rate moved since then is logged as
         "eval/<suite>/drift", see `evals.drift`. Where the table holds nothing yet, this evaluation is the first and its drift is 0.
     take: answer only the slice of so many tasks that belongs to this iteration of the innermost repeated block (what adapts to an input
@@ -45,6 +46,7 @@ class Evaluate:
         role: str | None = None,
         seats: Mapping[str, str] | None = None,
         strategy: Strategy | None = None,
+        environment: Environment | None = None,
         prompt: str | None = None,
         best: str | None = None,
         since: str | None = None,
@@ -62,7 +64,7 @@ class Evaluate:
             raise UserError("`of`, `take` and `best` do not go together, nor `take` and `since`")
         self.take = take
         self.seats = {} if self.of else dict(seats) if seats is not None else {"solver": str(role)}
-        self.suite, self.prompt, self.best, self.every = suite, prompt, best, every
+        self.suite, self.environment, self.prompt, self.best, self.every = suite, environment, prompt, best, every
         self.since = None if since is None else TableRef.parse(since, "since")
         self.strategy: Strategy = strategy if strategy is not None else Single()
 
@@ -87,8 +89,9 @@ class Evaluate:
             if self.best not in ctx.metrics:
                 raise UserError(f"{ctx.where}: `best` names the metric '{self.best}', which this evaluation does not log")
             if ctx.metrics[self.best] > max(ctx.history(self.best), default=float("-inf")):
-                policies = {ctx.world.role(name).policy.partition("@")[0] for name in self.seats.values()}
-                promotions = {policy: {"best": ctx.world.lineages.resolve(policy).id} for policy in sorted(policies)}
+                roles = [ctx.world.role(name) for name in self.seats.values()]
+                read = {ref.partition("@")[0] for role in roles for ref in (role.policy, *role.memories)}
+                promotions = {name: {"best": ctx.world.lineages.resolve(name).id} for name in sorted(read)}
         return Outcome("rows", rows, judged=True, promotions=promotions, tokens=tokens)
 
     def _answered(self, ctx: StageCtx) -> tuple[list[Row], int]:
@@ -100,7 +103,7 @@ class Evaluate:
                 keys = {"group": f"{ctx.where}/{i:05d}", "sample": str(s)}
                 jobs.append(Job(task, (task.id, s), f"{ctx.where}/{i:05d}-{len(jobs):05d}", keys))
         seats = {seat: (name, self._sampled(ctx.world.role(name))) for seat, name in self.seats.items()}
-        trajectories = run_episodes(ctx, jobs, seats, self.strategy, None, self.prompt, ("suite", suite.name, suite.seed))
+        trajectories = run_episodes(ctx, jobs, seats, self.strategy, self.environment, self.prompt, ("suite", suite.name, suite.seed))
         metrics = dict(ctx.metrics)
         log_rollout(ctx, trajectories, "rollout")
         tokens, discarded = (ctx.metrics.get(f"rollout/{name}", 0.0) for name in ("generated_tokens", "discarded_tokens"))

@@ -10,11 +10,12 @@ from ..context import StageCtx
 from ..errors import UserError
 from ..prompts import fields
 from ..protocols import Environment, Strategy, TaskParser
-from ..records import Lineage, Row, Task
+from ..records import Row, Task
 from ..references import Derived
 from ..roles import Role
 from ..rollouts import Single
 from .base import Outcome
+from .derived import continued, followed, gathered
 from .episodes import Job, log_rollout, run_episodes
 
 MAX_DRAWS = 50
@@ -80,7 +81,9 @@ class Rollout:
         """Every episode of these tasks."""
         jobs = list(self._jobs(ctx, tasks))
         prompt = self.tasks.prompt if isinstance(self.tasks, Derived) and self.tasks.prompt else self.prompt
-        root = (ctx.world.seed, ctx.stage) if "stage" in self.seed_by else None
+        root: tuple[object, ...] | None = (ctx.world.seed, ctx.stage) if "stage" in self.seed_by else None
+        if isinstance(self.tasks, Derived) and self.tasks.mode == "again" and self.seed_by == ("task",):
+            root = (ctx.world.seed, ctx.path, self.tasks.table.stage)
         trajectories = run_episodes(ctx, jobs, self._bound(ctx), self.strategy, self.environment, prompt, root)
         log_rollout(ctx, trajectories)
         rows = [Row.of(t) for t in trajectories]
@@ -91,7 +94,7 @@ class Rollout:
         return {seat: (role, ctx.world.role(role)) for seat, role in self.seats.items()}
 
     def _jobs(self, ctx: StageCtx, tasks: Sequence[Task]) -> list[Job]:
-        variants = [dict(zip(self.bind, combo, strict=True)) for combo in product(*self.bind.values())]
+        variants = self._variants(ctx)
         jobs: list[Job] = []
         for i, task in enumerate(tasks):
             for bind in variants:
@@ -104,14 +107,27 @@ class Rollout:
                     jobs.append(Job(task, item, f"{ctx.where}/{i:05d}-{len(jobs):05d}", keys, bind))
         return jobs
 
+    def _variants(self, ctx: StageCtx) -> list[dict[str, str]]:
+        """Every combination of the versions of `bind`. "propose*" stands for all that the last execution of that stage made; where it
+        made none there is nothing to compare, and no episode is run."""
+        versions = {memory: [*given] for memory, given in self.bind.items()}
+        for memory, given in versions.items():
+            for label in [v for v in given if v.endswith("*")]:
+                made = ctx.world.made_by_last(memory, label[:-1])
+                if not made:
+                    return []
+                given[given.index(label) : given.index(label) + 1] = made
+        return [dict(zip(versions, combo, strict=True)) for combo in product(*versions.values())]
+
     def _draw(self, ctx: StageCtx, source: str) -> list[Task]:
         """`n` tasks of a source, none of them held out for evaluation."""
         assert self.n is not None
         tasks: list[Task] = []
         for attempt in range(MAX_DRAWS):
             asked = ctx.world.sample(source, self.n - len(tasks), ctx.named(source if attempt == 0 else f"{source}+{attempt}"))
+            short = len(asked) < self.n - len(tasks)  # a curriculum that has no more for now
             tasks += [t for t in asked if t.id not in ctx.world.held_out]
-            if len(tasks) >= self.n:
+            if len(tasks) >= self.n or short:
                 ctx.log("rollout/tasks", len(tasks))
                 return tasks[: self.n]
         raise UserError(
@@ -119,13 +135,25 @@ class Rollout:
         )
 
     def _derive(self, ctx: StageCtx, derived: Derived) -> list[Task]:
-        rows = derived.where.select(ctx.world.table(derived.table, ctx.path))
+        rows = ctx.world.table(derived.table, ctx.path)
+        for memory, version in derived.reading.items():
+            read = ctx.world.lineages.aliases[memory].get(version, version)  # an alias that nothing moved yet: no row read it
+            rows = [row for row in rows if row.trajectory.memories.get(memory, "").rpartition("@")[2] == read]
+        if derived.mode == "gather":
+            tasks = gathered(rows, derived, self.n)
+            ctx.log("rollout/tasks", len(tasks))
+            return tasks
+        rows = derived.where.select(rows)
+        if derived.mode == "again":
+            tasks = list({row.trajectory.task.id: row.trajectory.task for row in reversed(rows)}.values())[::-1][: self.n]
+            ctx.log("rollout/tasks", len(tasks))
+            return tasks
         if self.parse is not None:
-            read = [self.parse.parse(row) for row in rows[: self.n]]
-            tasks = [task for task in read if task is not None]
-            ctx.log("rollout/unparsed", len(read) - len(tasks))
+            parsed = [self.parse.parse(row) for row in rows[: self.n]]
+            tasks = [task for task in parsed if task is not None]
+            ctx.log("rollout/unparsed", len(parsed) - len(tasks))
         else:
-            tasks = [_continued(row) if derived.mode == "continue" else _followed(row) for row in rows[: self.n]]
+            tasks = [continued(row) if derived.mode == "continue" else followed(row) for row in rows[: self.n]]
         if not derived.keep_answer:
             tasks = [replace(t, answer=None, id=t.id) for t in tasks]
         if derived.distinct:
@@ -142,19 +170,3 @@ class Rollout:
         tasks = suite.part(derived.take, ctx.path)[: self.n]
         ctx.log("rollout/tasks", len(tasks))
         return [replace(t, vars={k: v for k, v in t.vars.items() if k in shown}, answer=None, id=t.id) for t in tasks]
-
-
-def _variables(row: Row) -> dict[str, object]:
-    rewards = {name: f"{value:g}" for name, value in row.score.rewards.items()}
-    t = row.trajectory
-    return {**t.task.vars, **rewards, "response": t.text, t.role: t.text, "feedback": row.score.feedback or ""}
-
-
-def _followed(row: Row) -> Task:
-    t = row.trajectory
-    return replace(t.task, vars=_variables(row), lineage=Lineage("follow", t.id), turns=(), id="", prompt="")
-
-
-def _continued(row: Row) -> Task:
-    t = row.trajectory
-    return replace(t.task, vars=_variables(row), lineage=Lineage("continue", t.id), turns=t.turns, id="", prompt="")

@@ -48,7 +48,8 @@ class Train:
         self.promote = default if promote is None else tuple(each_item(promote))
 
     def run(self, ctx: StageCtx) -> Outcome:
-        """At most one new version; without one the optimizer was not stepped and nothing is promoted."""
+        """At most one new version of weights; without one the optimizer was not stepped and nothing is promoted. Of text there may be
+        several candidates, of which the last counts as the stage's own."""
         rows = [row for ref in self.from_ for row in ctx.world.rows(ref, ctx.path)]
         if self.where is not None:
             rows = self.where.select(rows)
@@ -67,23 +68,24 @@ class Train:
         fitted = tuple(getattr(self.optimizer, "fitted", ()))
         table: Literal["samples", ""] = "samples" if fitted else ""
         tokens = int(getattr(self.optimizer, "sampled", 0))  # of an optimizer that samples by itself
-        if made is None:
+        if made is None or (isinstance(made, list) and not made):
             return Outcome(touched=touched, tokens=tokens)
         known = ctx.world.lineages.versions[name]
-        versions: tuple[Version, ...] = ()
-        if self.memory is not None and made.id in known:  # an existing version: a gate adopted a candidate that an earlier stage made
-            version = known[made.id]
-        else:
-            version = replace(
-                made,
-                name=name,
-                id=ctx.world.lineages.next_id(name),
-                parents=made.parents or (before.id,),
-                kind="weights" if self.policy is not None else "text",
-                made_by=ctx.where,
-            )
-            versions = (version,)
-            ctx.world.made(version, ctx.stage, target)
+        versions: list[Version] = []
+        for one in each_item(made):
+            if self.memory is not None and one.id in known:  # an existing version: a gate adopted a candidate that an earlier stage made
+                version = known[one.id]
+            else:
+                version = replace(
+                    one,
+                    name=name,
+                    id=ctx.world.lineages.next_id(name),
+                    parents=one.parents or (before.id,),
+                    kind="weights" if self.policy is not None else "text",
+                    made_by=ctx.where,
+                )
+                versions.append(version)
+                ctx.world.made(version, ctx.stage, target)
         promotions = {name: dict.fromkeys(self.promote, version.id)} if self.promote else {}
         return Outcome(table, samples=fitted, versions=versions, promotions=promotions, touched=touched, tokens=tokens)
 

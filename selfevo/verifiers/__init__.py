@@ -16,7 +16,6 @@ from .length import Length
 from .majority import Majority
 from .majority_share import MajorityShare
 from .margin import Margin
-from .margin import Margin
 from .math import Math
 from .numeric import Numeric
 from .overlap import Overlap
@@ -32,6 +31,6 @@ from .weighted import Weighted
 
 __all__ = [
     "Balance", "Children", "CollectiveVote", "Count", "Countdown", "DropUniform", "Exact", "Extract", "Format", "FromEnvironment",
-    "Gate", "Graded", "Length", "Majority", "Margin", "MajorityShare", "Margin", "Math", "Numeric",
+    "Gate", "Graded", "Length", "Majority", "MajorityShare", "Margin", "Math", "Numeric",
     "Overlap", "Overlong", "PairedGate", "Program", "Progress", "Repetition", "Route", "Says", "Weighted", "normalise", "summary", "verify",
 ]  # fmt: skip

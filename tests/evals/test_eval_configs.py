@@ -13,7 +13,7 @@ from selfevo.spec.check import build
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(p.stem for p in (CONFIGS / "eval").glob("*.yaml"))
-ON_THE_HUB = {"gsm8k", "math500", "aime24"}
+ON_THE_HUB = {"gsm8k", "math500", "aime24", "tool_calls"}
 
 
 def suite(name):
