@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..errors import UserError
 from ..protocols import Environment, EpisodeCtx, Seat
 from ..records import Task, Trajectory
+from ..spec.refs import PromptName
 from .seating import seat_of
 
 
@@ -36,8 +37,8 @@ class Chain:
     def __init__(
         self,
         hops: int,
-        refine: str = "revise",
-        verify: str | None = None,
+        refine: PromptName = "revise",
+        verify: PromptName | None = None,
         variables: Mapping[str, str] | None = None,
         forget: str | None = None,
         role: str | None = None,

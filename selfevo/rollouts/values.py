@@ -11,6 +11,7 @@ from typing import Protocol
 from ..errors import UserError
 from ..protocols import Dialogue, EpisodeCtx, Part, Seat
 from ..records import Cost, Row, Task, Trajectory
+from ..spec.refs import PromptName
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class SelfEvaluation:
         yes: answers that mean it is right; their probabilities are added, so none may begin another.
     """
 
-    def __init__(self, prompt: str, yes: Sequence[str] = ("yes",)):
+    def __init__(self, prompt: PromptName, yes: Sequence[str] = ("yes",)):
         if not yes or any(a != b and a.startswith(b) for a in yes for b in yes):
             raise UserError(f"rollouts.SelfEvaluation: `yes` {list(yes)} must hold words none of which begins another")
         self.prompt, self.yes = prompt, tuple(yes)

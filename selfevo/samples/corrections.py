@@ -9,6 +9,7 @@ from typing import Literal
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Row, Sample
+from ..spec.refs import PromptName, RoleName
 from .common import check_reward, key_of
 from .policy_turns import PolicyTurns
 
@@ -34,8 +35,8 @@ class Corrections:
 
     def __init__(
         self,
-        role: str,
-        prompt: str,
+        role: RoleName,
+        prompt: PromptName,
         after: After = "both",
         balance: bool = True,
         reward: str = "score",

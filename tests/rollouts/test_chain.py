@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from selfevo.errors import UserError
+from selfevo import spec
+from selfevo.errors import SpecErrors, UserError
 from selfevo.records import Task
 from selfevo.rollouts import Chain, MultiTurn, Single
 from selfevo.rollouts.by_reply import by_reply
@@ -114,3 +115,8 @@ def test_what_is_said_between_replies_may_name_the_task(bench, task, ctx, run):
         run(MultiTurn(2, follow_up="{questoin}").run(task, {"solver": bench()}, None, ctx))
     with pytest.raises(UserError, match="no template"):
         MultiTurn(2, follow_up="{question")
+
+
+def test_a_prompt_that_does_not_exist_is_found_before_the_start():
+    with pytest.raises(SpecErrors, match="no prompt is named 'verfy'; did you mean 'verify'"):
+        spec.read(["rollout=chain", "rollout.verify=verfy"])
