@@ -105,8 +105,9 @@ class SelfEvaluation:
 class StepValue:
     """R = C + O: confidence in a node, and the outcome where the reply has ended (Xie et al. 2024, arXiv:2405.00451, section 2.1).
 
-    C is the mean of what the judges in `confidence` say, divided by max(d - patience, 1) with d the depth of the parent, so that long replies are worth less (code);
-    with `inherit`, a C of 0 is replaced by the parent's value (code). O is `right` or `wrong` for an ended reply, 0 elsewhere.
+    C is the mean of what the judges in `confidence` say, divided by max(d - patience, 1) with d the depth of the parent, so that long
+    replies are worth less (code); with `inherit`, a C of 0 is replaced by the parent's value (code). O is `right` or `wrong` for an ended
+    reply, 0 elsewhere.
 
     Args:
         confidence: judges of every node, by name.
