@@ -316,13 +316,32 @@ class EpisodeCtx(RunCtx, Protocol):
 
 
 class Environment(Protocol):
-    """Tools, games, simulators. `snapshot` / `restore` are optional and needed by trees only."""
+    """Tools, games, simulators; see `Game` for those of two seats. `snapshot` / `restore` are optional and needed by trees only."""
 
     def start(self, task: Task, seed: int) -> str:
         """First observation."""
 
     def step(self, action: str) -> tuple[str, bool, Mapping[str, float]]:
         """Observation, whether the episode is over, and named rewards."""
+
+
+class Game(Environment, Protocol):
+    """An environment of two seats, 0 and 1. `step` is a move of `seat`; its rewards, given when the game is over, are named "0" and "1". It
+    raises `environments.IllegalMove` for a move that the rules do not allow and then stands as before."""
+
+    @property
+    def seat(self) -> int:
+        """Who is to move, and for whom the last observation was."""
+
+    def legal(self) -> Sequence[str]:
+        """Moves that can be made now; empty for a game that does not list them."""
+
+
+class Player(Protocol):
+    """Plays without learning. It may look at the whole game."""
+
+    def act(self, game: Game, rng: random.Random) -> str:
+        """A legal move for the seat whose turn it is."""
 
 
 class Answered(Protocol):

@@ -14,11 +14,13 @@ from .ramp import Ramp, Times
 from .raw import Raw
 from .running_baseline import RunningBaseline
 from .step_norm import StepNorm
+from .turns import Decay, Nonzero
 from .whiten import Whiten
 
 __all__ = [
     "ByKey",
     "Combined",
+    "Decay",
     "Diversity",
     "Gae",
     "GroupNorm",
@@ -26,6 +28,7 @@ __all__ = [
     "ImplicitReward",
     "LeaveOneOut",
     "MultiReward",
+    "Nonzero",
     "PolicyImprovement",
     "Ramp",
     "Raw",

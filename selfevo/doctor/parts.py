@@ -116,6 +116,7 @@ def others() -> list[Finding]:
         package("TRL", "trl", "trl", uses="optimizer=trl/*"),
         package("datasets", "tasks", "datasets", uses="data sets of the Hub"),
         package("Reasoning Gym", "tasks", "reasoning-gym", uses="task=reasoning_gym"),
+        package("TextArena", "games", "textarena", uses="selfevo.environments.TextArena"),
         package("TensorBoard", "track", "tensorboard", uses="tracker=tensorboard"),
     ]
     return found

@@ -6,8 +6,26 @@ from .dialogue import Talk
 from .each import Each
 from .multi_turn import MultiTurn
 from .recorded import Recorded
+from .self_play import SelfPlay
 from .single import Single
 from .stepwise import Stepwise
 from .tools import ToolLoop
+from .tree import Tree
+from .values import MonteCarlo, SelfEvaluation, StepValue
 
-__all__ = ["Candidates", "Chain", "Each", "MultiTurn", "Recorded", "Single", "Stepwise", "Talk", "ToolLoop"]
+__all__ = [
+    "Candidates",
+    "Chain",
+    "Each",
+    "MonteCarlo",
+    "MultiTurn",
+    "Recorded",
+    "SelfEvaluation",
+    "SelfPlay",
+    "Single",
+    "StepValue",
+    "Stepwise",
+    "Talk",
+    "ToolLoop",
+    "Tree",
+]

@@ -3,6 +3,7 @@
 from .chain_sum import ChainSum
 from .countdown import Countdown
 from .dataset import Dataset
+from .deals import Deals
 from .labelled import Labelled
 from .mixture import Mixture
 from .operators import Operators
@@ -16,6 +17,7 @@ __all__ = [
     "ChainSum",
     "Countdown",
     "Dataset",
+    "Deals",
     "FromText",
     "Labelled",
     "Mixture",
