@@ -58,6 +58,8 @@ class Boltzmann:
         for name, value, most in (("alpha", alpha, 1.0), ("tau", tau, math.inf)):
             if isinstance(value, (int, float)) and not 0 <= value <= most:
                 raise UserError(f"Boltzmann: {name} is {value}; expected {'0 to 1' if most == 1 else 'at least 0'}")
+        if needs := sorted(getattr(advantage, "needs", ())):
+            raise UserError(f"Boltzmann: {type(advantage).__name__} needs {needs}, which only a learner computes; give another advantage")
         self.tasks, self.advantage, self.by, self.alpha, self.tau = tasks, advantage, by, alpha, tau
         self.start, self.reward, self.correct = start, reward, correct
         self._q: dict[Arm, float] = {}

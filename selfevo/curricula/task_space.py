@@ -10,6 +10,7 @@ from ..advantages.common import deviation
 from ..errors import UserError
 from ..protocols import Number, RunCtx, TaskSource
 from ..records import Lineage, Row, Task, groups
+from ..spec.refs import PromptName
 from .drawing import distinct_in, log_outcomes, outcomes, stream
 from .saved import restored, saved
 
@@ -35,7 +36,8 @@ class TaskSpace:
     Args:
         tasks: base tasks.
         p_iter, p_div: see above. With p_iter 0 the tasks are those of `Uniform`, draw for draw.
-        improve, diverge: names of prompts. feedback: what is said where the score has no feedback.
+        improve, diverge: names of prompts; `diverge` is needed where p_div is above 0.
+        feedback: what is said where the score has no feedback.
         capacity: starts held; the lowest S leaves first, among equals the oldest. per_root: the same for each base task.
         least: starts that must be held before any is drawn. depth: deepest start that is stored.
         order: "value" or "rank". reward, correct: as in other curricula.
@@ -46,8 +48,8 @@ class TaskSpace:
         tasks: TaskSource,
         p_iter: Number = 0.5,
         p_div: Number = 0.0,
-        improve: str = "revise",
-        diverge: str = "diverge",
+        improve: PromptName = "revise",
+        diverge: PromptName | None = None,
         feedback: str = "",
         capacity: int = 1000,
         per_root: int = 8,
@@ -60,6 +62,8 @@ class TaskSpace:
         for name, chance in (("p_iter", p_iter), ("p_div", p_div)):
             if isinstance(chance, (int, float)) and not 0 <= chance <= 1:
                 raise UserError(f"TaskSpace: {name} is {chance}; expected a probability")
+        if diverge is None and p_div != 0:
+            raise UserError("TaskSpace: p_div needs `diverge`, the name of a prompt that asks for another approach")
         for name, count in (("capacity", capacity), ("per_root", per_root), ("least", least), ("depth", 1 if depth is None else depth)):
             if count < 1:
                 raise UserError(f"TaskSpace: {name} is {count}; expected at least 1")
@@ -79,7 +83,7 @@ class TaskSpace:
             if not again:
                 return self.tasks.draw(rng)
             task = coin.choices(held, weights)[0].task
-            return replace(task, prompt=self.diverge, id="") if coin.random() < p_div else task
+            return replace(task, prompt=self.diverge or "", id="") if coin.random() < p_div else task
 
         tasks = distinct_in([len(held) >= self.least and coin.random() < p_iter for _ in range(n)], draw)
         depths = [d for t in tasks if (d := t.vars.get("depth", 0))]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..errors import UserError
 from ..protocols import Builder, Number, RunCtx
 from ..records import Row, Sample
+from ..spec.refs import PromptName, RoleName
 from .common import check_reward, key_of
 from .policy_turns import PolicyTurns
 
@@ -35,11 +36,11 @@ class PeerContext:
 
     def __init__(
         self,
-        role: str,
+        role: RoleName,
         of: Builder | None = None,
         context: str = "teacher",
-        peer: str = "solve_peer",
-        feedback: str | None = None,
+        peer: PromptName = "solve_peer",
+        feedback: PromptName | None = None,
         first: str = "peer",
         reward: str = "score",
         threshold: Number = 0.5,

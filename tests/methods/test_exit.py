@@ -28,7 +28,7 @@ def at(tmp_path):
 
 
 def space(**settings):
-    return TaskSpace(ChainSum([1, 2, 3]), **{"p_iter": 1.0, "feedback": "wrong", **settings})
+    return TaskSpace(ChainSum([1, 2, 3]), **{"p_iter": 1.0, "feedback": "wrong", "diverge": "diverge", **settings})
 
 
 def base(i=0):
@@ -173,7 +173,10 @@ def test_the_state_goes_through_json_and_goes_on_as_before(at):
         one.load_state_dict({"tasks": []})
 
 
-@pytest.mark.parametrize("settings", [{"p_iter": 1.2}, {"p_div": -0.1}, {"capacity": 0}, {"per_root": 0}, {"depth": 0}, {"order": "sum"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"p_iter": 1.2}, {"p_div": -0.1}, {"capacity": 0}, {"per_root": 0}, {"depth": 0}, {"order": "sum"}, {"p_div": 0.1, "diverge": None}],
+)
 def test_wrong_settings_are_refused(settings):
     with pytest.raises(UserError, match=next(iter(settings))):
         space(**settings)

@@ -134,6 +134,18 @@ def test_the_state_goes_through_json_and_goes_on_as_before(at):
     assert isinstance(Mixture({"a": one}).state_dict()["curricula"]["a"]["q"], list)  # saved inside a mixture too
 
 
+def test_an_estimator_that_only_a_learner_can_serve_is_refused():
+    from selfevo.advantages import Gae
+
+    class Needy(GroupNorm):
+        needs = frozenset({"value"})
+
+    with pytest.raises(UserError, match="needs"):
+        bandit(advantage=Needy())
+    with pytest.raises(UserError, match="value"):
+        bandit(advantage=Gae()).update(group(1, 1, 2), StageCtx(None, "main.0", "score", 0, name="curriculum"))
+
+
 @pytest.mark.parametrize("settings", [{"alpha": 1.5}, {"tau": -1.0}, {"by": "levels"}])
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(UserError, match=next(iter(settings))):
