@@ -13,7 +13,8 @@ from selfevo.samples import PolicyTurns
 from selfevo.verifiers import Progress
 
 SMALL = ["experiment=tiny/score", "scale=tiny", "scale.tasks=2", *(s for s in STEP_IS_GRADIENT if "optimizer" in s)]
-INIT = [*SMALL, *(f"stages.init.{s}" for s in STEP_IS_GRADIENT if "optimizer" in s), "stages.train=null", "loop.second=null"]
+INIT = [*SMALL, *(f"stages.init.{s}" for s in STEP_IS_GRADIENT if "optimizer" in s), "stages.train=null", "loop.second=null",
+        "stages.init.optimizer.shares=null"]  # fmt: skip
 SHAPED = [*SMALL, "stages.init=null", "loop.first=null"]
 ONE = ["scale.iterations=1", "checkpoint.every=1"]
 
@@ -110,12 +111,11 @@ def weights(tmp_path_factory):
 @pytest.mark.slow
 def test_in_stage_one_the_first_turn_feels_the_kl_alone(weights):
     whole = weights(*INIT)
-    # at the base policy the KL has no gradient, so the second turn's is all there is
-    assert torch.equal(
-        whole, weights(*INIT, "stages.init.optimizer.objective.kl_first=null", "stages.init.optimizer.objective.kl_second=null")
-    )
-    assert torch.equal(whole, weights(*INIT, "+stages.init.where={hop: '1'}"))
-    assert float((whole - weights(*INIT, "stages.init.optimizer.objective.pg.where=first")).abs().max()) > 1e-4
+    # at the base policy the KL has no gradient (but for rounding), so the second turn's is all there is
+    without = weights(*INIT, "stages.init.optimizer.objective.kl_first=null", "stages.init.optimizer.objective.kl_second=null")
+    assert torch.allclose(whole, without, atol=1e-5)
+    assert torch.allclose(whole, weights(*INIT, "+stages.init.where={hop: '1'}"), atol=1e-5)
+    assert float((whole - weights(*INIT, "stages.init.optimizer.objective.pg.where=first")).abs().max()) > 1e-3
 
 
 @pytest.mark.slow
