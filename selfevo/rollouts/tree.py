@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from ..errors import UserError
 from ..protocols import Dialogue, Environment, EpisodeCtx, Seat
@@ -93,7 +94,7 @@ class Tree:
         c_puct: float = 1.0,
         gamma: float = 1.0,
         length_penalty: float = 1.25,
-        expand: str = "path",
+        expand: Literal["path", "leaf"] = "path",
         budget: int | None = None,
         role: str | None = None,
     ):
