@@ -95,6 +95,8 @@ class Derived:
         keys of the row or variables of its task. Variables: `rows`, each row rendered by the template `line` on a line of its own (at
         most `most`), `count`, the group's values under the names in `by`, and for each entry of `beside` the rows of the whole table
         that match that filter, rendered likewise. With `n` of the rollout groups are gone round until there are n tasks.
+    compare: a judge's task for every pair of rows of a group, whose variables `first` and `second` hold the two texts and `first_id` and
+        `second_id` say whose they are; with `swap` (the default) each pair comes in both orders. See `verifiers.Preference`.
     again: the rows' own tasks, each once. With `seed_by: [task]` the draws, too, are those of the stage named here.
     `reading` {memory: version} keeps the rows that read that version.
     `where` filters rows, `prompt` names the template (default: the role's), `keep_answer` False hides the reference answer, `distinct`
@@ -113,14 +115,15 @@ class Derived:
     most: int = 8
     beside: Mapping[str, Where] = field(default_factory=dict)
     reading: Mapping[str, str] = field(default_factory=dict)
+    swap: bool = True
 
     @classmethod
     def parse(cls, node: Any, where: str = "tasks") -> Derived:
-        """From {follow: table, where: {...}, prompt: name}, {continue: ...}, {gather: ...} or {suite: ...}; raises UserError."""
+        """From {follow: table, where: {...}, prompt: name}, {continue: ...}, {gather: ...} and so on; raises UserError."""
         common = ("where", "prompt", "keep_answer", "distinct", "reading")
         keys = {
             "follow": common, "continue": common, "gather": ("where", "prompt", "reading", "by", "line", "most", "beside"),
-            "suite": ("prompt", "take"), "again": ("where", "prompt", "reading"),
+            "compare": ("where", "prompt", "reading", "swap"), "suite": ("prompt", "take"), "again": ("where", "prompt", "reading"),
         }  # fmt: skip
         if not isinstance(node, Mapping):
             raise UserError(f"{where}: expected a task source's name or {{follow: table, ...}}, got {node!r}")
@@ -141,7 +144,7 @@ class Derived:
             if node.get(key) is not None and (not isinstance(node[key], int) or node[key] < 1):
                 raise UserError(f"{where}.{key}: expected a number, 1 or more, got {node[key]!r}")
         plain: dict[str, Any] = {key: node[key] for key in ("prompt", "take", "line", "most") if node.get(key) is not None}
-        flags: dict[str, Any] = {key: bool(node[key]) for key in ("keep_answer", "distinct") if key in node}
+        flags: dict[str, Any] = {key: bool(node[key]) for key in ("keep_answer", "distinct", "swap") if key in node}
         return cls(
             TableRef.parse(node[mode], f"{where}.{mode}"), mode, Where.parse(node.get("where", {}), f"{where}.where"),
             by=tuple(each_item(node.get("by") or ())), reading=dict(node.get("reading") or {}),

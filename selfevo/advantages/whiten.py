@@ -8,6 +8,7 @@ from typing import Literal
 from ..errors import UserError
 from ..protocols import Advantage, RunCtx
 from ..records import Column, Row, Sample
+from ..samples.common import key_of
 from .common import deviation, mean
 from .raw import Raw
 
@@ -18,7 +19,8 @@ class Whiten:
     `of` is any advantage: `Raw` gives REINFORCE++, `GroupNorm(std="none")` REINFORCE++-baseline, `Gae` the whitened advantages of PPO.
     Where `of` gives a value per token, statistics are over the tokens with mask 1 and masked tokens stay 0; where it gives a number per
     sample, over samples, or with `count: tokens` each sample counts as often as it has such tokens. A batch whose values are all equal,
-    or a single value, becomes 0.
+    or a single value, becomes 0. With `by` each key's samples are a batch of their own (task-relative REINFORCE++ of
+    "Multi-Agent Evolve", Chen et al. 2025, arXiv:2510.23595, with `by: [role]`).
 
     Args:
         of: advantage to normalise; `Raw(reward)` when left out.
@@ -26,6 +28,7 @@ class Whiten:
         center: whether to take the mean off.
         std: "sample" (divides by n - 1), "population" (by n), or "none".
         eps: added to the standard deviation.
+        by: keys whose values are normalised apart; none: all together.
         count: what a sample-level value counts as in mean and deviation, "samples" or "tokens".
     """
 
@@ -37,6 +40,7 @@ class Whiten:
         std: Literal["none", "population", "sample"] = "population",
         eps: float = 1e-8,
         count: Literal["samples", "tokens"] = "samples",
+        by: Sequence[str] = (),
     ):
         if std not in ("none", "population", "sample"):
             raise UserError(f"advantages.Whiten: std must be 'none', 'population' or 'sample', got {std!r}")
@@ -46,12 +50,24 @@ class Whiten:
             raise UserError(f"advantages.Whiten: eps must not be negative, got {eps}")
         self.of: Advantage = Raw(reward) if of is None else of
         self.needs: frozenset[str] = getattr(self.of, "needs", frozenset())
-        self.center, self.std, self.eps, self.count = center, std, eps, count
+        self.center, self.std, self.eps, self.count, self.by = center, std, eps, count, tuple(by)
 
     def __call__(self, samples: Sequence[Sample], rows: Sequence[Row], ctx: RunCtx) -> list[Column]:
         """One entry per sample, of the same shape as `of` gave."""
         columns = self.of(samples, rows, ctx)
         masks = [mask_of(s) for s in samples]
+        if not self.by:
+            return self._whitened(columns, masks)
+        apart: dict[tuple[str, ...], list[int]] = {}
+        for i, s in enumerate(samples):
+            apart.setdefault(key_of(rows[s.row], self.by, f"advantage '{ctx.name}'"), []).append(i)
+        out = list(columns)
+        for places in apart.values():
+            for i, column in zip(places, self._whitened([columns[i] for i in places], [masks[i] for i in places]), strict=True):
+                out[i] = column
+        return out
+
+    def _whitened(self, columns: Sequence[Column], masks: Sequence[Sequence[float]]) -> list[Column]:
         values = [v for column, mask in zip(columns, masks, strict=True) for v in self._counted(column, mask)]
         if not values:
             return list(columns)

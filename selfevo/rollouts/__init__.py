@@ -6,6 +6,7 @@ from .dialogue import Talk
 from .each import Each
 from .multi_turn import MultiTurn
 from .recorded import Recorded
+from .retry import Retry
 from .self_play import SelfPlay
 from .single import Single
 from .stepwise import Stepwise
@@ -20,6 +21,7 @@ __all__ = [
     "MonteCarlo",
     "MultiTurn",
     "Recorded",
+    "Retry",
     "SelfEvaluation",
     "SelfPlay",
     "Single",

@@ -104,7 +104,8 @@ def _sources(spec: RunSpec, name: str) -> set[str]:
     while todo:
         node = spec.stages[todo.pop()]
         tasks = node.get("tasks")
-        derived = [tasks[key] for key in ("follow", "continue", "gather", "again") if key in tasks] if isinstance(tasks, Mapping) else []
+        modes = ("follow", "continue", "gather", "compare", "again")
+        derived = [tasks[key] for key in modes if key in tasks] if isinstance(tasks, Mapping) else []
         for ref in (*each_item(node.get("of") or ()), *each_item(node.get("from") or ()), *derived):
             stage = TableRef.parse(ref).stage
             if stage not in seen:

@@ -57,7 +57,7 @@ def stage_uses(node: Mapping[str, Any], path: str) -> list[Use]:
     if isinstance(tasks, str):
         uses.append(Use("source", tasks, join(path, "tasks")))
     elif isinstance(tasks, Mapping):
-        kinds = {**dict.fromkeys(("follow", "continue", "gather", "again"), "table"), "suite": "stage", "prompt": "prompt"}
+        kinds = {**dict.fromkeys(("follow", "continue", "gather", "compare", "again"), "table"), "suite": "stage", "prompt": "prompt"}
         for key, kind in kinds.items():
             if isinstance(tasks.get(key), str):
                 uses.append(Use(kind, tasks[key], f"{path}.tasks.{key}"))
@@ -67,7 +67,7 @@ def stage_uses(node: Mapping[str, Any], path: str) -> list[Use]:
         uses += [Use("role", role, f"{path}.seats.{seat}") for seat, role in node["seats"].items() if isinstance(role, str)]
     if isinstance(node.get("bind"), Mapping):
         for memory, versions in node["bind"].items():
-            named = [str(version).removesuffix("*") for version in each_item(versions)]
+            named = [str(version).removesuffix("*") for version in each_item(versions) if "{" not in str(version)]
             uses += [Use("memory", f"{memory}@{version}", f"{path}.bind.{memory}") for version in named]
     return uses
 

@@ -8,7 +8,7 @@ from itertools import cycle, islice
 
 from ..errors import UserError, nearest
 from ..prompts import render
-from ..records import Lineage, Row, Task
+from ..records import Lineage, Row, Task, groups
 from ..references import Derived
 
 
@@ -31,14 +31,27 @@ def continued(row: Row) -> Task:
     return replace(t.task, vars=variables(row), lineage=Lineage("continue", t.id), turns=t.turns, id="", prompt="")
 
 
+def compared(rows: Sequence[Row], swap: bool) -> list[Task]:
+    """A task for every pair of rows of each group, in both orders where `swap`; the group's first task lends its variables."""
+    out: list[Task] = []
+    for members in groups(rows).values():
+        pairs = [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
+        for a, b in [pair for ab in pairs for pair in (ab, ab[::-1])] if swap else pairs:
+            first, second = a.trajectory, b.trajectory
+            texts = {"first": first.text, "second": second.text, "first_id": first.id, "second_id": second.id}
+            variables = {**members[0].trajectory.task.vars, **texts}
+            out.append(replace(first.task, vars=variables, lineage=Lineage("compare", first.id), turns=(), id="", prompt=""))
+    return out
+
+
 def gathered(rows: Sequence[Row], derived: Derived, n: int | None) -> list[Task]:
     """A task for each group of the rows that match; with `n`, so many, group after group and round again. None where no row matches."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    found: dict[tuple[str, ...], list[Row]] = {}
     for row in derived.where.select(rows):
-        groups.setdefault(tuple(_value(row, name) for name in derived.by), []).append(row)
+        found.setdefault(tuple(_value(row, name) for name in derived.by), []).append(row)
     beside = {name: _rendered(where.select(rows), derived) for name, where in derived.beside.items()}
     tasks = []
-    for key, members in sorted(groups.items(), key=lambda group: -len(group[1])):  # stable: equal groups as they appeared
+    for key, members in sorted(found.items(), key=lambda group: -len(group[1])):  # stable: equal groups as they appeared
         first = members[0].trajectory
         about = {**dict(zip(derived.by, key, strict=True)), **beside, "rows": _rendered(members, derived), "count": str(len(members))}
         tasks.append(Task(about, category=first.task.category, difficulty=first.task.difficulty, lineage=Lineage("gather", first.id)))

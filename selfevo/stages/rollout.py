@@ -15,7 +15,7 @@ from ..references import Derived
 from ..roles import Role
 from ..rollouts import Single
 from .base import Outcome
-from .derived import continued, followed, gathered
+from .derived import compared, continued, followed, gathered
 from .episodes import Job, log_rollout, run_episodes
 
 MAX_DRAWS = 50
@@ -97,7 +97,7 @@ class Rollout:
         variants = self._variants(ctx)
         jobs: list[Job] = []
         for i, task in enumerate(tasks):
-            for bind in variants:
+            for bind in [{memory: version.format(**task.vars) for memory, version in variant.items()} for variant in variants]:
                 for g in range(self.group):
                     label = ",".join(f"{k}@{v}" for k, v in bind.items())
                     item = (task.id, g) if self.seed_by else (i, label, g)
@@ -146,6 +146,10 @@ class Rollout:
         rows = derived.where.select(rows)
         if derived.mode == "again":
             tasks = list({row.trajectory.task.id: row.trajectory.task for row in reversed(rows)}.values())[::-1][: self.n]
+            ctx.log("rollout/tasks", len(tasks))
+            return tasks
+        if derived.mode == "compare":
+            tasks = compared(rows, derived.swap)[: self.n]
             ctx.log("rollout/tasks", len(tasks))
             return tasks
         if self.parse is not None:
