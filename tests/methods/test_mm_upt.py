@@ -132,6 +132,19 @@ def test_the_dual_clip_bounds_the_loss_of_bad_answers_only():
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_where_no_group_has_a_majority_or_nothing_to_compare(tmp_path):
+    """Replies too short to hold an answer: every row abstains, nothing is learned, no version is made. Groups of one: the vote is the
+    answer's own, every advantage is 0."""
+    quick = ["experiment=tiny/mm_upt", "scale=tiny", "stages.evaluate=null", "loop.start=null", "loop.main.do=[rollout,score,train]"]
+    mute = run_in(tmp_path / "mute", [*quick, "scale.max_tokens=2"])
+    assert mute.metric("score", "score/majority_abstained") == [16.0, 16.0]
+    assert mute.metric("train", "train/samples") == [0.0, 0.0] and len(mute.run.world.lineages.versions["solver"]) == 1
+    alone = run_in(tmp_path / "alone", [*quick, "scale.group=1", "optimizer.objective.kl=null"])
+    assert alone.metric("train", "train/skipped") == alone.metric("train", "train/samples")
+    assert len(alone.run.world.lineages.versions["solver"]) == 1
+
+
+@pytest.mark.slow
 def test_where_the_majority_is_mostly_wrong_accuracy_does_not_rise(tmp_path):
     """Operators whose rule is not known are guessed among nine: about one answer in ten is right."""
     sizes = ["scale.iterations=10", "scale.group=8", "scale.tasks=12", "scale.eval_every=10", "scale.eval_tasks=64", "scale.eval_samples=4"]
