@@ -13,7 +13,7 @@ from . import seeds
 from .clock import Clock
 from .errors import UserError, nearest
 from .protocols import Number, Varying
-from .records import Row, Task
+from .records import Row, Task, Version
 
 if TYPE_CHECKING:
     from .world import World
@@ -83,6 +83,15 @@ class StageCtx:
     def read(self, memory: str) -> Mapping[str, str]:
         """Files of a memory at the version bound for this stage (default: current)."""
         return self.world.read_memory(memory, self.bind.get(memory, "current"))
+
+    @property
+    def held_out(self) -> frozenset[str]:
+        """Ids of the tasks that evaluations hold out."""
+        return self.world.held_out
+
+    def versions(self, name: str) -> list[Version]:
+        """Every version of a policy or memory, oldest first."""
+        return list(self.world.lineages.versions[name].values())
 
     def policy(self, ref: str) -> Any:
         """The `LivePolicy` behind a version reference."""

@@ -212,6 +212,13 @@ class RunCtx(Protocol):
     def read(self, memory: str) -> Mapping[str, str]:
         """Files of a memory as bound for the stage: name to text."""
 
+    @property
+    def held_out(self) -> frozenset[str]:
+        """Ids of the tasks that evaluations hold out."""
+
+    def versions(self, name: str) -> Sequence[Version]:
+        """Every version of a policy or memory, oldest first."""
+
     def policy(self, ref: str) -> Any:
         """The `LivePolicy` behind "solver@base", "solver@ema", "judge@current", loaded frozen unless it is the live one."""
 

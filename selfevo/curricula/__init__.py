@@ -1,5 +1,6 @@
 """Curricula: live choice of tasks (`sample`, `update`), saved with the run."""
 
+from .archive import Archive
 from .boltzmann import Boltzmann
 from .by_level import ByLevel
 from .epochs import Epochs
@@ -11,4 +12,4 @@ from .task_space import TaskSpace
 from .uniform import Uniform
 from .window import Window
 
-__all__ = ["Boltzmann", "ByLevel", "Epochs", "Fixed", "Mixture", "Pool", "ProbeSet", "TaskSpace", "Uniform", "Window"]
+__all__ = ["Archive", "Boltzmann", "ByLevel", "Epochs", "Fixed", "Mixture", "Pool", "ProbeSet", "TaskSpace", "Uniform", "Window"]

@@ -1,6 +1,7 @@
 """Memories: named text resources versioned exactly like weights, and the optimizers that make and adopt their versions."""
 
 from .adopt import AdoptWithinBudget
+from .best_belief import BestBelief
 from .by_tags import ByTags
 from .edits import Edits
 from .memory import Memories, Memory
@@ -13,6 +14,6 @@ from .text import Text
 from .without_newest import WithoutNewest
 
 __all__ = [
-    "AdoptWithinBudget", "ByTags", "Edits", "FromRows", "Memories", "Memory", "Paired", "RegressionGate", "Restore", "Skill", "Text",
-    "WithoutNewest", "paired",
+    "AdoptWithinBudget", "BestBelief", "ByTags", "Edits", "FromRows", "Memories", "Memory", "Paired", "RegressionGate", "Restore",
+    "Skill", "Text", "WithoutNewest", "paired",
 ]  # fmt: skip

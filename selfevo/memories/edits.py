@@ -29,7 +29,7 @@ class Edits:
         capacity: most skills in the library.
         most: edits taken from a reply.
         description: longest description.
-        parent: version that the edits are made to.
+        parent: version that the edits are made to; "read": the one that the reply's own role read.
     """
 
     def __init__(self, capacity: int = 10, most: int = 1, description: int = 120, parent: str = "current"):
@@ -40,16 +40,17 @@ class Edits:
     def update(self, target: Memory, rows: Sequence[Row], ctx: RunCtx) -> list[Version]:
         """Candidate versions in the order of their rows, none promoted."""
         seen, made = set(), []
-        files = dict(target.at(self.parent)) if rows else {}
         for row in rows:
+            parent = row.trajectory.memories[target.name] if self.parent == "read" else self.parent
+            files = dict(target.at(parent))
             edits = self._usable(row, files)
-            key = tuple((e["action"], e["name"], str(e.get("content", ""))[:100]) for e in edits)
+            key = (parent, *((e["action"], e["name"], str(e.get("content", ""))[:100]) for e in edits))
             after = applied(files, edits)
             if not edits or key in seen or after == files:
                 continue
             seen.add(key)
             said = "; ".join(f"{e['action']} {e['name']}" for e in edits)
-            made.append(target.add(after, (self.parent,), ctx.path, {"from": row.trajectory.id, "edits": said}))
+            made.append(target.add(after, (parent,), ctx.path, {"from": row.trajectory.id, "edits": said}))
         ctx.log("propose/used", len(made))
         ctx.log("propose/unused", len(rows) - len(made))
         return made
