@@ -5,7 +5,9 @@ from .best_belief import BestBelief
 from .by_tags import ByTags
 from .edits import Edits
 from .memory import Memories, Memory
+from .nearest import Nearest
 from .paired import Paired, paired
+from .principles import Principles
 from .propose import FromRows
 from .regression_gate import RegressionGate
 from .restore import Restore
@@ -14,6 +16,6 @@ from .text import Text
 from .without_newest import WithoutNewest
 
 __all__ = [
-    "AdoptWithinBudget", "BestBelief", "ByTags", "Edits", "FromRows", "Memories", "Memory", "Paired", "RegressionGate", "Restore",
-    "Skill", "Text", "WithoutNewest", "paired",
+    "AdoptWithinBudget", "BestBelief", "ByTags", "Edits", "FromRows", "Memories", "Memory", "Nearest", "Paired", "Principles",
+    "RegressionGate", "Restore", "Skill", "Text", "WithoutNewest", "paired",
 ]  # fmt: skip

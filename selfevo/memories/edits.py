@@ -91,8 +91,8 @@ def skill_of(edit: Mapping[str, Any]) -> Skill:
     """The skill an edit writes."""
     tags = edit.get("tags") or ()
     named = tags.split(",") if isinstance(tags, str) else [str(tag) for tag in tags]
-    one = {key: str(edit.get(key) or "") for key in ("name", "description", "when", "content")}
-    return Skill(tags=tuple(tag.strip() for tag in named if tag.strip()), **one)
+    name, description, when, content = (str(edit.get(key) or "") for key in ("name", "description", "when", "content"))
+    return Skill(name, description, tuple(tag.strip() for tag in named if tag.strip()), when, content)
 
 
 def applied(files: Mapping[str, str], edits: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 _HEAD = re.compile(r"\A---\n(?P<head>.*?)\n---\n?(?P<body>.*)\Z", re.DOTALL)
 _FIELD = re.compile(r"^(?P<key>[\w-]+):[ \t]*(?P<value>.*)$", re.MULTILINE)
@@ -11,13 +12,15 @@ _FIELD = re.compile(r"^(?P<key>[\w-]+):[ \t]*(?P<value>.*)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """`description` says what it is for, `tags` name what it belongs to, `when` when it applies; `content` is the advice itself."""
+    """`description` says what it is for, `tags` name what it belongs to, `when` when it applies; `content` is the advice itself. `facts`
+    are other fields of the head, kept as they are."""
 
     name: str
     description: str = ""
     tags: tuple[str, ...] = ()
     when: str = ""
     content: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: str, text: str) -> Skill:
@@ -28,7 +31,8 @@ class Skill:
             return cls(name, content=text.strip())
         fields = {m["key"]: m["value"].strip() for m in _FIELD.finditer(match["head"])}
         tags = tuple(tag.strip() for tag in fields.get("tags", "").split(",") if tag.strip())
-        return cls(fields.get("name", name), fields.get("description", ""), tags, fields.get("when", ""), match["body"].strip())
+        facts = {key: value for key, value in fields.items() if key not in ("name", "description", "tags", "when")}
+        return cls(fields.get("name", name), fields.get("description", ""), tags, fields.get("when", ""), match["body"].strip(), facts)
 
     @property
     def file(self) -> str:
@@ -39,5 +43,6 @@ class Skill:
     def text(self) -> str:
         """The file's text; `read` gives the skill back."""
         one_line = {"name": self.name, "description": self.description, "tags": ", ".join(self.tags), "when": self.when}
+        one_line.update(self.facts)
         head = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in one_line.items() if value)
         return f"---\n{head}\n---\n{self.content.strip()}\n"

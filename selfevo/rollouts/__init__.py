@@ -5,6 +5,7 @@ from .chain import Chain
 from .dialogue import Talk
 from .each import Each
 from .multi_turn import MultiTurn
+from .recall import Recall
 from .recorded import Recorded
 from .retry import Retry
 from .self_play import SelfPlay
@@ -20,6 +21,7 @@ __all__ = [
     "Each",
     "MonteCarlo",
     "MultiTurn",
+    "Recall",
     "Recorded",
     "Retry",
     "SelfEvaluation",

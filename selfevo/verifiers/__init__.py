@@ -31,6 +31,7 @@ from .route import Route
 from .run import summary, verify
 from .says import Says
 from .tag_pairs import TagPairs
+from .think_search import ThinkSearch
 from .weighted import Weighted
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "Route",
     "Says",
     "TagPairs",
+    "ThinkSearch",
     "Weighted",
     "normalise",
     "summary",
