@@ -100,8 +100,8 @@ class Sandbox:
         return shared(self.isolation, self.workers, (*STANDARD, *self.preload))
 
     def _result(self, reply: dict[str, object]) -> Result:
-        if reply.pop("broken", False):
-            reply["status"] = "lost"
+        if trouble := reply.pop("trouble", ""):
+            reply = {**reply, "status": "lost", "stderr": trouble}
         return Result(**reply)  # type: ignore[arg-type]
 
 

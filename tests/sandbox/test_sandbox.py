@@ -94,6 +94,17 @@ def test_what_the_sandbox_itself_loses_is_no_verdict(monkeypatch: pytest.MonkeyP
     assert (result.status, result.stderr) == ("lost", "its worker died")
 
 
+def test_a_program_cannot_pass_for_a_failure_of_the_sandbox(sandbox: Sandbox) -> None:
+    write = "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'OSError: x')\n    except OSError: pass\n"
+    assert sandbox.run([write + "os.write(2, b'sandbox: x'); os._exit(125)"])[0].status == "error"
+
+
+def test_what_fails_before_the_program_begins_is_a_failure_of_the_sandbox(sandbox: Sandbox) -> None:
+    result = sandbox.run(["print(1)"], stdin="x" * (9 << 20))[0]  # more than its /tmp holds
+    assert result.status == "lost" and "No space left" in result.stderr
+    assert sandbox.run(["print(1)"])[0].stdout == "1\n"
+
+
 def test_workers_end_with_the_process_that_made_them(tmp_path) -> None:
     code = "import time\nfrom selfevo.sandbox import Sandbox\nSandbox(workers=1).run(['1'])\nprint('up', flush=True)\ntime.sleep(60)"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

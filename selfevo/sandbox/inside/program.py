@@ -15,8 +15,8 @@ from typing import Any
 NAME = "program.py"
 
 
-def streams(stdin: str, out: int, err: int) -> None:
-    """Descriptors 0, 1 and 2 are the given input and pipes; every other one is closed."""
+def streams(stdin: str, out: int, err: int, keep: int) -> None:
+    """Descriptors 0, 1 and 2 are the given input and pipes; every other one but `keep` is closed."""
     with open(".stdin", "wb+") as file:
         os.unlink(".stdin")
         file.write(stdin.encode())
@@ -24,7 +24,8 @@ def streams(stdin: str, out: int, err: int) -> None:
         os.dup2(file.fileno(), 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
-    os.closerange(3, 1 << 16)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, 1 << 16)
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 (they live as long as the process)
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)  # noqa: SIM115

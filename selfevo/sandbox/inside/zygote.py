@@ -56,18 +56,19 @@ class Zygote:
         """One program, from fork to the death of its last descendant."""
         began = time.monotonic()
         folder = "/tmp" if self.apart else tempfile.mkdtemp(prefix="selfevo-")
-        out, err = os.pipe(), os.pipe()
+        out, err, trouble = os.pipe(), os.pipe(), os.pipe()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         pid = confine.fork_apart() if self.apart else os.fork()
         if pid == 0:
-            self._be(request, out[1], err[1], folder)
-        os.close(out[1])
-        os.close(err[1])
+            self._be(request, out[1], err[1], trouble[1], folder)
+        for pipe in (out, err, trouble):
+            os.close(pipe[1])
         try:
             reply = self._watch(pid, request, {out[0]: bytearray(), err[0]: bytearray()}, began)
+            reply["trouble"] = os.read(trouble[0], READ).decode("utf-8", "replace")
         finally:
-            os.close(out[0])
-            os.close(err[0])
+            for pipe in (out, err, trouble):
+                os.close(pipe[0])
             if not self.apart:
                 shutil.rmtree(folder, ignore_errors=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -76,24 +77,25 @@ class Zygote:
             reply["status"] = "timeout"  # the kernel's limit on processor time
         return {**reply, "cpu": cpu, "seconds": time.monotonic() - began}
 
-    def _be(self, request: dict, out: int, err: int, folder: str) -> None:
-        """The child: give up what it may not have, run, end. Never returns."""
-        status, say = 125, err
+    def _be(self, request: dict, out: int, err: int, trouble: int, folder: str) -> None:
+        """The child: give up what it may not have, run, end. Never returns. What fails before the program begins is said to `trouble`,
+        which the program no longer has."""
+        status = 125
         try:
             os.setsid()
             if self.apart:
                 confine.same_user(self.uid, self.gid)
                 confine.own_files(int(request["files"]))
             os.chdir(folder)
-            program.streams(request["stdin"], out, err)
-            say = 2
+            program.streams(request["stdin"], out, err, trouble)
             confine.bound(request, self.apart)
             if self.apart:
                 confine.lock(self.rules)
+            os.close(trouble)
             gc.enable()
             status = program.run(request["code"], request["seed"])
         except BaseException as error:  # nothing of it may reach the zygote's loop
-            os.write(say, f"sandbox: {type(error).__name__}: {error}\n".encode())
+            os.write(trouble, f"{type(error).__name__}: {error}".encode())
         finally:
             os._exit(status)
 
@@ -140,7 +142,7 @@ class Zygote:
         texts = [bytes(heard[fd][: int(request["output"])]).decode("utf-8", "replace") for fd in names]
         code = os.waitstatus_to_exitcode(ended)
         status = why or ("ok" if code == 0 else "memory" if code == 1 and _last(texts[1]).startswith("MemoryError") else "error")
-        return {"status": status, "code": code, "stdout": texts[0], "stderr": texts[1], "broken": code == 125 and "sandbox: " in texts[1]}
+        return {"status": status, "code": code, "stdout": texts[0], "stderr": texts[1]}
 
     def _read(self, fd: int, heard: dict[int, bytearray]) -> bool:
         """Take what is there; False at the end."""
