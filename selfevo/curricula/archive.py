@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..protocols import RunCtx, TaskSource
 from ..records import Lineage, Row, Task, Version
 from ..seeds import rng as seeded
+from ..spec.refs import MemoryRef
 from .drawing import distinct, stream
 from .saved import restored, saved
 
@@ -43,7 +44,7 @@ class Archive:
 
     def __init__(
         self,
-        memory: str,
+        memory: MemoryRef,
         pick: Literal["evaluate", "expand"],
         tasks: TaskSource,
         size: int = 60,

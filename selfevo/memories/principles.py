@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Row, Version, digest
 from ..similarity import alike
+from ..spec.refs import TableName
 from .files import check
 from .memory import Memory
 from .skill import Skill
@@ -43,7 +44,7 @@ class Principles:
 
     def __init__(
         self,
-        outcomes: Sequence[str] = (),
+        outcomes: Sequence[TableName] = (),
         pattern: str = r"\s*(?P<text>.+)",
         reward: str = "score",
         same: float = 0.85,

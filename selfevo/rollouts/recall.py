@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..errors import UserError
 from ..protocols import Environment, EpisodeCtx, Retriever, Seat
 from ..records import Task, Trajectory
+from ..spec.refs import MemoryRef
 from .seating import seat_of
 
 
@@ -31,7 +32,7 @@ class Recall:
 
     def __init__(
         self,
-        memory: str,
+        memory: MemoryRef,
         retrieve: Retriever,
         tag: str = "search_experience",
         answer: str = "\n<experience>\n{output}</experience>\n",

@@ -22,6 +22,8 @@ WITH = {
     "curriculum=epochs": ["task=gsm8k"],
     "engine=openai": ["model=endpoint", "engine.model=gpt-5-mini", *UNTRAINED],
     "model=endpoint": ["engine=openai", "engine.model=gpt-5-mini", *UNTRAINED],
+    "engine=gpt_oss_120b": ["model=endpoint", *UNTRAINED],
+    "rollout=recall": ["+memories.principles={_target_: selfevo.memories.Text}"],
     "engine=scripted": ["model=scripted", "engine.replies=[yes]", *UNTRAINED],
     "model=scripted": ["engine=scripted", "engine.replies=[yes]", *UNTRAINED],
     "optimizer=oprl": ["+policies.prm=${model}"],
