@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import UserError
 from ..protocols import Number, RunCtx
 from ..records import Row, Version
 from .memory import Memory
 from .paired import Paired, paired, versions_in
+from .stateless import Stateless
 
 
-class AdoptWithinBudget:
+class AdoptWithinBudget(Stateless):
     """Regression-aware gate for text (after GRASP, arXiv 2605.29668): among candidates, the one with the largest mean gain is taken if
 
         mean gain > min_gain,  losses (+ new errors) <= max_losses,  p <= max_p.
@@ -64,12 +65,3 @@ class AdoptWithinBudget:
             and (self.max_losses is None or losses <= ctx.value(self.max_losses))
             and (self.max_p is None or result.p <= ctx.value(self.max_p))
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: every decision rests on its own rows."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Accepts the empty state; raises ValueError for any other."""
-        if state:
-            raise ValueError(f"AdoptWithinBudget keeps no state, but the saved one has {sorted(state)}")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..curricula.archive import beta_quantile
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Row, Version
 from .memory import Memory
+from .stateless import Stateless
 
 
-class BestBelief:
+class BestBelief(Stateless):
     """The version with the largest `quantile` of Beta(1 + s, 1 + f), s and f its solved and missed tasks among the rows (Huxley-Goedel
     Machine, 2025, arXiv:2510.21614: a low percentile of the utility's posterior). The oldest of equals; a version without rows is none.
 
@@ -40,12 +40,3 @@ class BestBelief:
         ctx.log("archive/belief", belief[best])
         ctx.log("archive/picked", float(best))
         return target.resolve(best)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: the rows say it all."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Accepts the empty state; raises ValueError for any other."""
-        if state:
-            raise ValueError(f"BestBelief keeps no state, but the saved one has {sorted(state)}")

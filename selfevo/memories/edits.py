@@ -12,11 +12,12 @@ from ..records import Row, Version
 from .files import check
 from .memory import Memory
 from .skill import Skill
+from .stateless import Stateless
 
 ACTIONS = ("ADD", "MODIFY", "REMOVE")
 
 
-class Edits:
+class Edits(Stateless):
     """[{"action": "ADD", "name": ..., "description": ..., "tags": [...], "when": ..., "content": ...}] in a reply, as GRASP's author writes
     them (arXiv:2605.29668, released code): ADD and MODIFY write a skill (ADD of a name that exists modifies it), REMOVE takes one out.
 
@@ -76,15 +77,6 @@ class Edits:
             return False
         there = skill_of(edit).file in files
         return there if action == "REMOVE" else isinstance(text, str) and bool(text.strip()) and (there or action == "ADD")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: candidates depend on their rows and the memory only."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Accepts the empty state; raises ValueError for any other."""
-        if state:
-            raise ValueError(f"Edits keeps no state, but the saved one has {sorted(state)}")
 
 
 def skill_of(edit: Mapping[str, Any]) -> Skill:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Row, Version
 from .files import check
 from .memory import Memory
+from .stateless import Stateless
 
 
-class FromRows:
+class FromRows(Stateless):
     """Writes the last policy turn of the chosen rows into a file of the memory and makes a version of it; promotes nothing.
 
     file: the file written. mode: "replace" its text (the best row's) or "append" to it, row by row.
@@ -103,12 +104,3 @@ class FromRows:
             return check({**files, name: after})
         except UserError:  # the model chose the name or an unpaired surrogate: its mistake, counted by the caller, not the user's
             return None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: a candidate depends on its rows and the memory only."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Accepts the empty state; raises ValueError for any other."""
-        if state:
-            raise ValueError(f"FromRows keeps no state, but the saved one has {sorted(state)}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Row, Version
 from .memory import Memory
 from .paired import version_id, versions_in
+from .stateless import Stateless
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Counts:
     invalid: int
 
 
-class RegressionGate:
+class RegressionGate(Stateless):
     """Adopts the candidate with the largest adjusted score (GRASP: "Gated Regression-Aware Skill Proposer", 2026, arXiv:2605.29668):
 
         adjusted = (f - f0) - (g - g0) - c u,        accepted iff adjusted > 0 and g <= g0
@@ -89,15 +90,6 @@ class RegressionGate:
         lost = [r for r, ok in solved if not ok and _stored(r) == "passing"]
         invalid = 0 if self.valid is None else sum((r.reward(self.valid) or 0.0) < 0.5 for r in lost)
         return Counts(sum(ok and _stored(r) == "failing" for r, ok in solved), len(lost), invalid)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: every decision rests on its own rows."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Accepts the empty state; raises ValueError for any other."""
-        if state:
-            raise ValueError(f"RegressionGate keeps no state, but the saved one has {sorted(state)}")
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..errors import UserError
 from ..protocols import RunCtx
 from ..records import Row, Version
 from .memory import Memory
+from .stateless import Stateless
 
 
-class WithoutNewest:
+class WithoutNewest(Stateless):
     """A candidate without the file that came in last, when the latest value of a metric is below a threshold (GRASP, arXiv:2605.29668,
     tries this after an epoch whose dev score fell under 5 %). A gate decides about the candidate as about any other.
 
@@ -34,12 +34,3 @@ class WithoutNewest:
         since = {file: next((age for age, there in enumerate(line) if file not in there), len(line)) for file in files}
         newest = min(sorted(files), key=lambda file: since[file])
         return [target.add({f: t for f, t in files.items() if f != newest}, made_by=ctx.path, info={"edits": f"REMOVE {newest}"})]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Accepts the empty state; raises ValueError for any other."""
-        if state:
-            raise ValueError(f"WithoutNewest keeps no state, but the saved one has {sorted(state)}")
