@@ -8,9 +8,9 @@ from typing import Any
 
 from ..loop import Block
 from ..protocols import each_item
-from ..references import TableRef
 from ..roles import split_ref
 from .bind import Binder
+from .leaks import reaching
 from .problems import Notes, Problem
 from .runspec import RunSpec
 from .weights import SAMPLER
@@ -76,7 +76,7 @@ def _uncorrected(spec: RunSpec, block: Block) -> Iterator[Problem]:
     sampled = {split_ref(spec.roles[role].policy)[0] for role in _roles(spec.stages[block.ahead])}
     for name in dict.fromkeys(block.stages()):
         node = spec.stages[name]
-        if not _trains(node) or split_ref(node["policy"])[0] not in sampled or block.ahead not in _sources(spec, name):
+        if not _trains(node) or split_ref(node["policy"])[0] not in sampled or block.ahead not in reaching(spec, name):
             continue
         terms = getattr(_built(node["optimizer"]), "objective", {})
         heard = {key: SAMPLER in getattr(term, "needs", ()) for key, term in terms.items() if getattr(term, "coef", 1.0) != 0}
@@ -95,23 +95,6 @@ def _cure(term: Any) -> str:
     cures = ["old: sampler"] if "old" in given and given["old"].default == "sampler" else []
     cures += ["truncate: 2.0"] if "truncate" in given else []
     return f"set {' or '.join(cures)}, or use no overlap" if cures else "use another term, or no overlap"
-
-
-def _sources(spec: RunSpec, name: str) -> set[str]:
-    """Stages whose rows reach a stage, by any number of steps."""
-    seen: set[str] = set()
-    todo = [name]
-    while todo:
-        node = spec.stages[todo.pop()]
-        tasks = node.get("tasks")
-        modes = ("follow", "continue", "gather", "compare", "again")
-        derived = [tasks[key] for key in modes if key in tasks] if isinstance(tasks, Mapping) else []
-        for ref in (*each_item(node.get("of") or ()), *each_item(node.get("from") or ()), *derived):
-            stage = TableRef.parse(ref).stage
-            if stage not in seen:
-                seen.add(stage)
-                todo.append(stage)
-    return seen
 
 
 def _blocks(block: Block, path: str, around: tuple[Block, ...]) -> Iterator[tuple[Block, str, tuple[Block, ...]]]:

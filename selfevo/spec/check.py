@@ -13,6 +13,7 @@ from ..protocols import Curriculum, Engine, Optimizer, Part, Strategy, TaskSourc
 from ..roles import Role
 from .ahead import early
 from .bind import BAD, Binder
+from .leaks import leaks
 from .problems import BROKEN, Notes, Problem, Use, join, show
 from .reproduction import Reproduction
 from .resolve import Origin, read_scale, resolve
@@ -56,7 +57,7 @@ def check(cfg: DictConfig | dict[str, Any], where: Callable[[str], str] | None =
     raw.pop("hydra", None)
     spec = _Checker(raw, unresolved, notes).run()
     if spec is not None:
-        notes.problems += [*disagreements(spec), *early(spec)]
+        notes.problems += [*disagreements(spec), *early(spec), *leaks(spec)]
     if notes.problems:
         raise SpecErrors(lines(notes.problems, Origin(unresolved if isinstance(unresolved, Mapping) else raw), where))
     assert spec is not None
