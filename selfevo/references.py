@@ -13,6 +13,9 @@ from .where import Where
 
 _REF = re.compile(r"^(?:(?P<block>[\w-]+)/)?(?P<stage>[\w-]+)(?:@(?:(?P<start>first)|(?P<first>-?\d+)(?:\.\.(?P<last>-?\d+))?))?$")
 
+OF_TABLES = ("follow", "continue", "gather", "compare", "again")
+"""Ways to derive tasks from a table; `suite` names a stage instead."""
+
 
 @dataclass(frozen=True, slots=True)
 class TableRef:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..protocols import each_item
-from ..references import TableRef
+from ..references import OF_TABLES, TableRef
 from .problems import Problem
 from .runspec import RunSpec
 
@@ -29,7 +29,7 @@ def reaching(spec: RunSpec, name: str) -> set[str]:
     while todo:
         node = spec.stages[todo.pop()]
         tasks = node.get("tasks")
-        derived = [tasks[key] for key in ("follow", "continue", "gather", "again") if key in tasks] if isinstance(tasks, Mapping) else []
+        derived = [tasks[key] for key in OF_TABLES if key in tasks] if isinstance(tasks, Mapping) else []
         for ref in (*each_item(node.get("of") or ()), *each_item(node.get("from") or ()), *each_item(node.get("using") or ()), *derived):
             stage = TableRef.parse(ref).stage
             if stage not in seen:

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import UserError, nearest
 from ..loop import Block
 from ..protocols import each_item
-from ..references import TableRef
+from ..references import OF_TABLES, TableRef
 from .problems import Notes, Use, join
 
 _STAGE_KEYS = {
@@ -57,7 +57,7 @@ def stage_uses(node: Mapping[str, Any], path: str) -> list[Use]:
     if isinstance(tasks, str):
         uses.append(Use("source", tasks, join(path, "tasks")))
     elif isinstance(tasks, Mapping):
-        kinds = {**dict.fromkeys(("follow", "continue", "gather", "compare", "again"), "table"), "suite": "stage", "prompt": "prompt"}
+        kinds = {**dict.fromkeys(OF_TABLES, "table"), "suite": "stage", "prompt": "prompt"}
         for key, kind in kinds.items():
             if isinstance(tasks.get(key), str):
                 uses.append(Use(kind, tasks[key], f"{path}.tasks.{key}"))

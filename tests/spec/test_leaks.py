@@ -16,6 +16,7 @@ LINE = r"learns from rows of 'evaluate'; 'evaluate' is an evaluation, and its ta
         (["stages.train.using=[evaluate]"], "stages.train"),
         (["stages.score.of=evaluate"], "stages.score"),
         (["stages.rollout.tasks={follow: evaluate}", "stages.score.update=[]"], "stages.train"),
+        (["stages.rollout.tasks={compare: evaluate}", "stages.score.update=[]"], "stages.train"),
         (["stages.rollout.tasks={again: evaluate}", "stages.score.update=[]"], "stages.train"),
     ],
 )
