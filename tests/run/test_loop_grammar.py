@@ -98,7 +98,7 @@ def test_until_reads_bounds_inclusively():
     ("node", "message"),
     [
         ({"folow": "score"}, "tasks.folow: unknown key; did you mean 'follow'?"),
-        ({"where": {"exact": 0}}, "give either `follow` or `continue`"),
+        ({"where": {"exact": 0}}, "give one of follow, continue"),
         ({"continue": "score"}, "`continue` needs `prompt`"),
         ({"follow": "score", "where": {"exact": {"atleast": 1}}}, "tasks.where.exact.atleast: unknown test; did you mean 'at_least'?"),
     ],
