@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from ..environments.game import IllegalMove
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..protocols import Dialogue, Environment, EpisodeCtx, Game, Player, Seat
 from ..records import Task, Trajectory
 from .seating import seat_of
@@ -21,6 +21,7 @@ class Move:
     seat: int
     number: int
     talk: Dialogue
+    counted: bool
 
 
 class SelfPlay:
@@ -38,6 +39,8 @@ class SelfPlay:
         illegal: what the mover of an illegal move and the other are paid.
         max_turns: moves of both seats together.
         players: the episode's seats that play the game's seats 0 and 1; may be left out when the episode has only one, which plays both.
+        shuffle: draw for each episode which player has which seat.
+        counts: the player whose last moves evaluations count, against another role (an older version); null counts both's.
         opponent: plays one of the game's seats in place of a policy.
         opponent_seat: which one; null draws it for each episode.
     """
@@ -48,6 +51,8 @@ class SelfPlay:
         illegal: tuple[float, float] = (-1.5, 0.5),
         max_turns: int = 50,
         players: Sequence[str] = (),
+        shuffle: bool = False,
+        counts: str | None = None,
         opponent: Player | None = None,
         opponent_seat: int | None = None,
     ):
@@ -56,11 +61,13 @@ class SelfPlay:
                 f"rollouts.SelfPlay: needs max_turns >= 1, two players or none and opponent_seat 0, 1 or null; "
                 f"got {max_turns}, {list(players)} and {opponent_seat}"
             )
+        if counts is not None and counts not in players:
+            raise UserError(f"rollouts.SelfPlay: counts names '{counts}', which is none of the players{nearest(counts, players)}")
         try:
             self.move = None if move is None else re.compile(move)
         except re.error as error:
             raise UserError(f"rollouts.SelfPlay: move is not a regular expression ({error})") from None
-        self.illegal, self.max_turns, self.players = illegal, max_turns, tuple(players)
+        self.illegal, self.max_turns, self.players, self.shuffle, self.counts = illegal, max_turns, tuple(players), shuffle, counts
         self.opponent, self.opponent_seat = opponent, opponent_seat
 
     async def run(self, task: Task, seats: Mapping[str, Seat], env: Environment | None, ctx: EpisodeCtx) -> list[Trajectory]:
@@ -69,7 +76,9 @@ class SelfPlay:
         if env is None or not hasattr(env, "seat"):
             raise UserError("rollouts.SelfPlay: the stage needs `environment`, a game such as selfevo.environments.Nim")
         game = cast(Game, env)
-        played = {i: seat_of(seats, self.players[i] if self.players else None) for i in (0, 1)}
+        players: Sequence[str | None] = self.players or (None, None)
+        players = players[::-1] if self.shuffle and ctx.rng("players").random() < 0.5 else players
+        played = {i: seat_of(seats, players[i]) for i in (0, 1)}
         if self.opponent is not None:
             played.pop(ctx.rng("opponent").randrange(2) if self.opponent_seat is None else self.opponent_seat)
         moves: list[Move] = []
@@ -81,7 +90,8 @@ class SelfPlay:
                 if talk.room < 1:
                     break
                 said = (await talk.reply("move", number)).text
-                moves.append(Move(mover, sum(m.seat == mover for m in moves), talk))
+                counted = self.counts is None or players[mover] == self.counts
+                moves.append(Move(mover, sum(m.seat == mover for m in moves), talk, counted))
                 action = self._read(said)
             else:
                 assert self.opponent is not None
@@ -108,7 +118,7 @@ class SelfPlay:
         left = sum(other.seat == m.seat for other in moves) - 1 - m.number
         illegal = wrong == m.seat and left == 0
         keys = {
-            "game": game, "seat": str(m.seat), "turn": str(m.number), "left": str(left), "final": "no" if left else "yes",
+            "game": game, "seat": str(m.seat), "turn": str(m.number), "left": str(left), "final": "yes" if m.counted and not left else "no",
             "env:reward": repr(float(paid[str(m.seat)])), "env:illegal": repr(float(illegal)),
         }  # fmt: skip
         return m.talk.close("failed" if illegal else "truncated" if cut and m is moves[-1] else None, keys=keys)

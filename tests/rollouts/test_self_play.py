@@ -51,6 +51,19 @@ def test_two_policies_play_a_seat_each(bench, voice, door, run):
     assert [float(x) for x in by_key(moves, "env:reward")] == [-1.0, 1.0, -1.0, 1.0]
 
 
+def test_against_another_role_one_player_is_counted_and_seats_are_drawn(bench, voice, door, run):
+    first = set()
+    for i in range(12):
+        door.rng = lambda *key, i=i: random.Random(seeds.derive(i, *key))
+        seats = {name: bench(voice=voice(replies=["1"]), name=name) for name in ("new", "old")}
+        moves = run(SelfPlay(players=["new", "old"], shuffle=True, counts="new").run(TASK, seats, game(), door))
+        assert [t.role for t in moves if t.final] == ["new"]
+        first.add(moves[0].role)
+    assert first == {"new", "old"}
+    with pytest.raises(UserError, match="none of the players; did you mean 'new'"):
+        SelfPlay(players=["new", "old"], counts="nwe")
+
+
 @pytest.mark.parametrize("replies, seat, paid", [
     (["9"], 0, [-1.5]), (["2", "no"], 1, [0.5, -1.5]), (["2", "2", "3"], 0, [-1.5, 0.5, -1.5]),
 ])  # fmt: skip
