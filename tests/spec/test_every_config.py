@@ -35,6 +35,7 @@ WITH = {
     "launcher=zero2_cluster": ["cluster=1x8"],
     "launcher=ray_4x8": ["cluster=4x8"],
     "engine=vllm_cluster": ["cluster=1x8"],
+    "engine=vllm_cluster_small": ["cluster=1x8"],
     "loop=blank": [
         "+policies.solver=${model}", "+roles.solver={policy: solver}", "+stages.look={kind: evaluate, role: solver, suite: '${eval}'}",
         "+loop.main={do: [look]}",
