@@ -26,6 +26,9 @@ GRACE = 10.0
 LARGEST = 1 << 28
 """Bytes of a reply beyond which it is no reply."""
 
+FIRST_TO_GO = ("/bin/sh", "-c", 'echo 1000 2>/dev/null >/proc/self/oom_score_adj; exec "$0" "$@"')
+"""Should the machine run out of memory after all, its programs go before the run does."""
+
 T = TypeVar("T")
 
 
@@ -38,12 +41,14 @@ class Worker:
 
     def __init__(self, isolation: str, preload: Sequence[str]):
         self.link, theirs = socket.socketpair()
+        self._poll = select.poll()  # not select.select, which knows no descriptor beyond 1023
+        self._poll.register(self.link, select.POLLIN)
         line = command(preload) if isolation == "bubblewrap" else bare_command(preload)
         said = tempfile.TemporaryFile()  # noqa: SIM115 (closed once it is ready)
         try:
             self.process = subprocess.Popen(
-                line, stdin=theirs.fileno(), stdout=said, stderr=said, start_new_session=True, env=environment(preload), cwd="/",
-                preexec_fn=_first_to_go,
+                [*FIRST_TO_GO, *line], stdin=theirs.fileno(), stdout=said, stderr=said, start_new_session=True, cwd="/",
+                env=environment(preload),
             )  # fmt: skip
         except OSError as error:
             self.link.close()
@@ -80,8 +85,7 @@ class Worker:
     def _take(self, size: int, deadline: float) -> bytes:
         data = bytearray()
         while len(data) < size:
-            ready, _, _ = select.select([self.link], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise Lost("its worker did not answer in time")
             try:
                 some = self.link.recv(size - len(data))
@@ -153,15 +157,6 @@ class Pool:
 def refusal(why: str) -> str:
     """The one line with which untrusted programs are refused."""
     return f"sandbox: programs are not run, since they cannot be shut away here: {why}; `isolation: none` runs them without protection"
-
-
-def _first_to_go() -> None:
-    """Should the machine run out of memory after all, its programs go before the run does."""
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-    except OSError:
-        return  # a kernel without it has no such preference
 
 
 _maker: tuple[int, ThreadPoolExecutor] | None = None
