@@ -28,8 +28,8 @@ def absent() -> str:
 def command(preload: Sequence[str]) -> list[str]:
     """A worker in namespaces of its own: no network, a read-only system, nothing else of this machine, ended with its parent."""
     out = [
-        shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000", "--die-with-parent", "--new-session", "--clearenv",
-        "--cap-drop", "ALL",
+        shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000",
+        "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
     ]  # fmt: skip
     for place in SYSTEM:
         if os.path.islink(place):
