@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("identifier", methods())
 def test_a_run_cut_off_in_the_middle_ends_equal_to_one_that_never_was(identifier: str, tmp_path: Path) -> None:
-    planned = plan(identifier, [0], ["scale=tiny"])
+    planned = plan(identifier, [0], ["scale=tiny", "scale.eval_samples=4"])
     method, baseline = planned.arms
     whole = execute(method.spec, tmp_path / "whole")
     expected = state_of(whole)
