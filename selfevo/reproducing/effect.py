@@ -86,12 +86,15 @@ def read(points: Sequence[Point], tokens: float) -> float:
 
 
 def effect(pairs: Sequence[Pair], better: Literal["higher", "lower"]) -> Effect:
-    """The effect over seeds. Raises UserError for fewer than two: one seed has no interval."""
+    """The effect over seeds. Raises UserError for fewer than two, which have no interval, and where all seeds differ by the same: then the
+    seed reaches nothing that is compared, and an interval of no width would lie."""
     if len(pairs) < 2:
         raise UserError(f"an effect needs at least 2 seeds for its interval, not {len(pairs)}")
     sign = 1.0 if better == "higher" else -1.0
     differences = [sign * (p.method.value - p.baseline.value) for p in pairs]
     mean = fmean(differences)
+    if mean and len(set(differences)) == 1:
+        raise UserError(f"every seed gave the same difference ({mean:+.3f}): the seed does not reach what is compared")
     half = STUDENT[min(len(pairs) - 1, len(STUDENT)) - 1] * stdev(differences) / math.sqrt(len(pairs))
     low, high = mean - half, mean + half
     verdict: Verdict = "shown" if low > 0 else "opposite" if high < 0 else "not shown"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError, nearest
 from ..packaged import configs
@@ -44,8 +45,8 @@ class Plan:
     @property
     def settings(self) -> str:
         """Digest of both sides' specs, seeds left out: another one means that a recorded result was of something else."""
-        first = {arm.side: dict(arm.spec.raw) for arm in reversed(self.arms)}
-        told = [{k: v for k, v in first[side].items() if k not in ("seed", "reproduce", "paper")} for side in SIDES]
+        first = {arm.side: _without_seeds(arm.spec.raw) for arm in reversed(self.arms)}
+        told = [{k: v for k, v in first[side].items() if k not in ("reproduce", "paper")} for side in SIDES]
         return digest(json.dumps(told, sort_keys=True))  # as text: a spec may hold inf
 
 
@@ -69,10 +70,19 @@ def _arms(
         "method": (identifier.rpartition("/")[2], [f"experiment={experiment}", *overrides]),
         "baseline": (base.name, [f"experiment={base.experiment}", *base.overrides, *overrides]),
     }
+    # evaluations draw by suite, task and sample, whatever the run's seed: where they are all there is, the suite's seed has to change
+    own = (lambda seed: [f"seed={seed}", f"eval.seed={seed}"]) if block.cost == "evaluation" else (lambda seed: [f"seed={seed}"])
     for seed in seeds:
         for side, (name, given) in sides.items():
-            typed, spec = preflight([*given, f"seed={seed}"], config_dirs)
+            typed, spec = preflight([*given, *own(seed)], config_dirs)
             yield Arm(side, name, seed, tuple(typed), spec)
+
+
+def _without_seeds(node: Any) -> Any:
+    """A spec's plain values without what differs between the runs of one side."""
+    if isinstance(node, Mapping):
+        return {k: _without_seeds(v) for k, v in node.items() if k != "seed"}
+    return [_without_seeds(v) for v in node] if isinstance(node, (list, tuple)) else node
 
 
 def methods(config_dirs: Sequence[str] = ()) -> dict[str, str]:

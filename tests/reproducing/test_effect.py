@@ -62,6 +62,11 @@ def test_one_seed_has_no_interval() -> None:
         effect(of(0.1), "higher")
 
 
+def test_seeds_that_change_nothing_are_no_evidence() -> None:
+    with pytest.raises(UserError, match="the seed does not reach"):
+        effect(of(0.25, 0.25, 0.25), "higher")
+
+
 @pytest.mark.parametrize("tokens, value", [(0, 0.2), (50, 0.3), (100, 0.4), (150, 0.6), (200, 0.8), (900, 0.8)])
 def test_a_curve_is_read_in_a_straight_line_between_evaluations(tokens: float, value: float) -> None:
     assert read([Point(0, 0, 0.2), Point(100, 5, 0.4), Point(200, 15, 0.8)], tokens) == pytest.approx(value)

@@ -71,6 +71,13 @@ def test_a_digest_of_the_settings_ignores_the_seeds_and_sees_everything_else(min
     assert digest() != digest("scale.tasks=7")
 
 
+def test_where_evaluations_are_all_there_is_each_seed_has_tasks_of_its_own() -> None:
+    first, other = (plan("dser", [seed]) for seed in (0, 7))
+    assert first.settings == other.settings
+    for arm in (*first.arms, *other.arms):
+        assert arm.spec.raw["eval"]["seed"] == arm.spec.seed == arm.seed
+
+
 @pytest.mark.parametrize("arguments, said", [
     (("copycta", "--config-dir", "mine"), "did you mean 'copycat'"),
     (("copycat", "--seeds", "1"), "at least 2 different seeds"),
