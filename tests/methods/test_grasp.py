@@ -107,7 +107,7 @@ def test_a_probe_without_the_present_library_or_without_first_statuses_is_refuse
     with pytest.raises(UserError, match="no rows under current"):
         RegressionGate().update(library(), probe(stored="F", v000001="+"), ctx)
     row = Row.of(Trajectory("t", Task({"q": 1}), "a", "p@0", (), "e", {}, {"skills": "000001"})).rewarded("score", 0.0)
-    with pytest.raises(UserError, match="curricula.ProbeSet"):
+    with pytest.raises(UserError, match=r"curricula\.ProbeSet"):
         RegressionGate().count([row])
 
 

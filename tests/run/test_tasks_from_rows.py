@@ -90,7 +90,7 @@ def test_a_stage_may_make_several_candidates_and_a_probe_runs_under_each(run_of)
 
 
 def test_without_candidates_nothing_is_probed(run_of):
-    run, lines = run_of(candidates([]))
+    _, lines = run_of(candidates([]))
     counts = {line["stage"]: line["metrics"].get("rollout/trajectories") for line in lines}
     assert counts["probe"] == counts["again"] == 0
 
