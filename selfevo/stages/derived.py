@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 
@@ -29,6 +29,14 @@ def continued(row: Row) -> Task:
     """The row's own conversation, to go on with."""
     t = row.trajectory
     return replace(t.task, vars=variables(row), lineage=Lineage("continue", t.id), turns=t.turns, id="", prompt="")
+
+
+def once(tasks: Iterable[Task]) -> list[Task]:
+    """Each task once, where it came first."""
+    found: dict[str, Task] = {}
+    for task in tasks:
+        found.setdefault(task.id, task)
+    return list(found.values())
 
 
 def compared(rows: Sequence[Row], swap: bool) -> list[Task]:

@@ -15,7 +15,7 @@ from ..references import Derived
 from ..roles import Role
 from ..rollouts import Single
 from .base import Outcome
-from .derived import compared, continued, followed, gathered
+from .derived import compared, continued, followed, gathered, once
 from .episodes import Job, log_rollout, run_episodes
 
 MAX_DRAWS = 50
@@ -74,8 +74,13 @@ class Rollout:
     def draw(self, ctx: StageCtx) -> list[Task]:
         """The tasks of this execution: the only part that reads tables and moves curricula."""
         if not isinstance(self.tasks, Derived):
-            return self._draw(ctx, self.tasks)
-        return self._sealed(ctx, self.tasks) if self.tasks.mode == "suite" else self._derive(ctx, self.tasks)
+            tasks = self._draw(ctx, self.tasks)
+        elif self.tasks.mode == "suite":
+            tasks = self._sealed(ctx, self.tasks)
+        else:
+            tasks = self._derive(ctx, self.tasks)
+        ctx.log("rollout/tasks", len(tasks))
+        return tasks
 
     def play(self, ctx: StageCtx, tasks: Sequence[Task]) -> Outcome:
         """Every episode of these tasks."""
@@ -128,7 +133,6 @@ class Rollout:
             short = len(asked) < self.n - len(tasks)  # a curriculum that has no more for now
             tasks += [t for t in asked if t.id not in ctx.world.held_out]
             if len(tasks) >= self.n or short:
-                ctx.log("rollout/tasks", len(tasks))
                 return tasks[: self.n]
         raise UserError(
             f"{ctx.where}: '{source}' gives too few tasks that no evaluation holds out ({len(tasks)} of {self.n} after {MAX_DRAWS} draws)"
@@ -140,18 +144,12 @@ class Rollout:
             read = ctx.world.lineages.aliases[memory].get(version, version)  # an alias that nothing moved yet: no row read it
             rows = [row for row in rows if row.trajectory.memories.get(memory, "").rpartition("@")[2] == read]
         if derived.mode == "gather":
-            tasks = gathered(rows, derived, self.n)
-            ctx.log("rollout/tasks", len(tasks))
-            return tasks
+            return gathered(rows, derived, self.n)
         rows = derived.where.select(rows)
         if derived.mode == "again":
-            tasks = list({row.trajectory.task.id: row.trajectory.task for row in reversed(rows)}.values())[::-1][: self.n]
-            ctx.log("rollout/tasks", len(tasks))
-            return tasks
+            return once(row.trajectory.task for row in rows)[: self.n]
         if derived.mode == "compare":
-            tasks = compared(rows, derived.swap)[: self.n]
-            ctx.log("rollout/tasks", len(tasks))
-            return tasks
+            return compared(rows, derived.swap)[: self.n]
         if self.parse is not None:
             parsed = [self.parse.parse(row) for row in rows[: self.n]]
             tasks = [task for task in parsed if task is not None]
@@ -161,9 +159,9 @@ class Rollout:
         if not derived.keep_answer:
             tasks = [replace(t, answer=None, id=t.id) for t in tasks]
         if derived.distinct:
-            ctx.log("rollout/repeated", len(tasks) - len({t.id for t in tasks}))
-            tasks = list({t.id: t for t in reversed(tasks)}.values())[::-1]  # the first of each
-        ctx.log("rollout/tasks", len(tasks))
+            given = len(tasks)
+            tasks = once(tasks)
+            ctx.log("rollout/repeated", given - len(tasks))
         return tasks
 
     def _sealed(self, ctx: StageCtx, derived: Derived) -> list[Task]:
@@ -172,5 +170,4 @@ class Rollout:
         templates = {derived.prompt or self.prompt or ctx.world.role(role).prompt for role in self.seats.values()}
         shown = {name for template in templates for name in fields(ctx.world.prompt(template))}
         tasks = suite.part(derived.take, ctx.path)[: self.n]
-        ctx.log("rollout/tasks", len(tasks))
         return [replace(t, vars={k: v for k, v in t.vars.items() if k in shown}, answer=None, id=t.id) for t in tasks]
