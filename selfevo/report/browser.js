@@ -126,6 +126,7 @@ const selfevoBrowser = (() => {
       const numbered = names => names.map((name, i) => [String(i), name || "(none)"]);
       options("stage", [...new Set(index.tables.map(t => t.stage))].map(s => [s, s]), "all");
       for (const name of ["role", "status", "category"]) options(name, numbered(index.names[name]), "all");
+      root.classList.toggle("one-role", index.names.role.length < 2);
       options("order", [["", "as committed"], ["high", "highest reward"], ["low", "lowest reward"], ["long", "longest"]], null);
       let some = false;
       for (let i = 0; i < data.n && !some; i++) some = !source.known(i);

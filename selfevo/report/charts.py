@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .figures import Chart, chart
+from .entries import Entries
+from .explore import groups, heats, pass_at_k
+from .figures import Chart, Heat, chart
 from .series import Metrics, Series, natural
 
 MOST = 8
@@ -16,13 +18,16 @@ MOST = 8
 @dataclass
 class Section:
     """Charts under one heading; `constant`: metrics that did not change, as (metric, stage, value); `same`: metrics whose values are
-    those of a curve that is already drawn here."""
+    those of a curve that is already drawn here; `missing`: what the run did not record, in words; `brief`: metrics with two
+    values and no chart of their own, as (metric, stage, first, last)."""
 
     title: str
-    charts: list[Chart] = field(default_factory=list)
+    charts: list[Chart | Heat] = field(default_factory=list)
     constant: list[tuple[str, str, float]] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
     drawn: set[tuple[float, ...]] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+    brief: list[tuple[str, str, float, float]] = field(default_factory=list)
 
     @property
     def anchor(self) -> str:
@@ -36,8 +41,9 @@ class Plan:
     def __init__(self, metrics: Metrics):
         self.metrics = metrics
         self.used: set[tuple[str, str]] = set()
+        self.held: set[tuple[str, str]] = set()
 
-    def add(self, section: Section, title: str, pattern: str, wide: bool = False, again: bool = False) -> None:
+    def add(self, section: Section, title: str, pattern: str, again: bool = False) -> None:
         """One chart of every series that matches, unless none of them changes or all are drawn already (then they are listed).
 
         `again` also takes series that another chart has taken.
@@ -57,14 +63,29 @@ class Plan:
         band = self._interval(shown[0]) if len(shown) == 1 else None
         if band is not None:
             note = "shaded: 95% bootstrap interval over tasks"
-        section.charts.append(chart(title, shown, note, band, wide))
+        section.charts.append(chart(title, shown, note, band))
 
     def drop(self, pattern: str) -> None:
         """Leave matching series out of the charts: other parts of the page show them."""
         self.used |= {(s.metric, s.stage) for s in self.metrics.matching(pattern)}
 
+    def hold(self, pattern: str) -> None:
+        """Keep matching series for a later section."""
+        found = {(s.metric, s.stage) for s in self.metrics.matching(pattern)} - self.used
+        self.held |= found
+        self.used |= found
+
+    def release(self) -> None:
+        """Give back what was held."""
+        self.used -= self.held
+        self.held = set()
+
     def rest(self, section: Section, pattern: str) -> None:
-        """A chart for every metric left that matches; metrics named a=1, a=2, ... share one."""
+        """A chart for every metric left that matches; metrics named a=1, a=2, ... share one. Those with two values are listed."""
+        for s in self.metrics.matching(pattern):
+            if (s.metric, s.stage) not in self.used and len(s.points) == 2 and not s.constant:
+                section.brief.append((s.metric, s.stage, s.first, s.last))
+                self.used.add((s.metric, s.stage))
         left = dict.fromkeys(family(s.metric) for s in self.metrics.matching(pattern) if (s.metric, s.stage) not in self.used)
         for name in left:
             self.add(section, name, re.escape(name) + r"(?:=(.+))?" if self._has_members(name) else re.escape(name))
@@ -90,15 +111,17 @@ def spread(series: Sequence[Series], most: int) -> list[Series]:
     return [series[round(i * (len(series) - 1) / (most - 1))] for i in range(most)]
 
 
-def sections(metrics: Metrics) -> list[Section]:
-    """Every chart of a run; sections with nothing to show are left out."""
+def sections(metrics: Metrics, entries: Entries | None = None) -> list[Section]:
+    """Every chart of a run; sections with nothing to show are left out. `entries` tell what the metrics do not."""
     plan = Plan(metrics)
     plan.drop(r"time/.*")
-    made = [_evaluation(plan), _rollout(plan), _training(plan)]
-    made += [_others(plan, "Curriculum", "curriculum"), _others(plan, "Numbers that vary", "vary")]
+    made = [_evaluation(plan), _exploration(plan, entries), _rollout(plan), _training(plan)]
+    curriculum = _others(plan, "Curriculum", "curriculum")
+    curriculum.charts[:0] = heats(entries) if entries is not None else []
+    made += [curriculum, _others(plan, "Numbers that vary", "vary")]
     prefixes = dict.fromkeys(s.metric.partition("/")[0] for s in metrics.all)
     made += [_others(plan, prefix.capitalize(), prefix) for prefix in prefixes]
-    return [s for s in made if s.charts or s.constant]
+    return [s for s in made if s.charts or s.constant or s.missing or s.brief]
 
 
 def suites(metrics: Iterable[Series]) -> list[str]:
@@ -112,23 +135,54 @@ def _evaluation(plan: Plan) -> Section:
     for suite in suites(plan.metrics.all):
         own = f"eval/{re.escape(suite)}"
         plan.drop(f"{own}/(tasks|samples|errors|generated_tokens|pass@1/low|pass@1/high)")
-        names = dict.fromkeys(s.stage for s in plan.metrics.named(f"eval/{suite}/pass@1"))
-        plan.add(section, f"pass@1 on {suite}", f"{own}/pass@1", wide=len(names) == 1)
+        plan.add(section, f"pass@1 on {suite}", f"{own}/pass@1")
         plan.add(section, f"pass@1 on {suite} by level", f"{own}/pass@1/level=(.+)")
         plan.add(section, f"pass@1 on {suite} by category", f"{own}/pass@1/category=(.+)")
         plan.drop(f"{own}/maj@1")
         plan.add(section, f"pass@k and maj@k on {suite}", f"{own}/(pass@\\d+|maj@(?!1$)\\d+)", again=True)
-        plan.add(section, f"answers on {suite}", f"{own}/(answered|precision|distinct|truncated)")
+        plan.add(section, f"answers on {suite}", f"{own}/(answered|truncated)")
+        plan.hold(f"{own}/(precision|distinct|entropy)")
         plan.rest(section, f"{own}/.+")
+    return section
+
+
+def _exploration(plan: Plan, entries: Entries | None) -> Section:
+    """How much can still be found (pass@k, distinct answers, entropy) and how much of it is right (precision, balance)."""
+    section = Section("Exploration and exploitation")
+    plan.release()
+    names = suites(plan.metrics.all)
+    curves = [c for c in (pass_at_k(plan.metrics, suite) for suite in names) if c is not None]
+    section.charts += curves
+    counted = groups(entries) if entries is not None else []
+    shown = {"groups solved (share)": ("groups/some", "groups/all", "groups/mixed"), "distinct answers per answer": ("groups/distinct",)}
+    for title, wanted in shown.items():
+        found = [s for s in counted if s.metric in wanted and len(s.points) > 1]
+        if found:
+            section.charts.append(chart(title, spread(found, MOST), "in groups of training rollouts"))
+    plan.add(section, "entropy in rollouts (nats per token)", "rollout/entropy")
+    for suite in names:
+        own = f"eval/{re.escape(suite)}"
+        plan.add(section, f"precision and distinct answers on {suite}", f"{own}/(precision|distinct)")
+        plan.add(section, f"entropy on {suite} (nats per token)", f"{own}/(entropy)")
+    plan.add(section, "balance score", r"(?:.+/)?(balance(?:/T=.+)?)")
+    if not (section.charts or section.constant or section.brief):
+        return section
+    here = {s.metric for s in plan.metrics.all}
+    section.missing = [word for word, there in (
+        ("pass@k for more than one k (more samples per task, or eval.k)", bool(curves)),
+        ("entropy", any(m.endswith("/entropy") for m in here)),
+        ("distinct answers", bool(counted) or any(m.endswith("/distinct") for m in here)),
+        ("reward precision", any(m.endswith("/precision") for m in here)),
+        ("a balance score (verifier part selfevo.verifiers.Balance)", any(re.search(r"(^|/)balance(/|$)", m) for m in here)),
+    ) if not there]  # fmt: skip
     return section
 
 
 def _rollout(plan: Plan) -> Section:
     section = Section("Rollouts and rewards")
     plan.drop(r"rollout/\w+_tokens|rollout/(trajectories|tasks)|score/rows|score/.+_(errors|timeouts|abstained)")
-    plan.add(section, "training reward (mean)", "rollout/reward", wide=True)
+    plan.add(section, "training reward (mean)", "rollout/reward")
     plan.add(section, "rewards by part (mean)", r"score/(?!keep$)(.+)")
-    plan.add(section, "entropy (nats per token)", "rollout/entropy")
     plan.add(section, "length (tokens)", "rollout/length")
     plan.add(section, "shares of trajectories", r"rollout/(truncated|failed|pruned|error)")
     plan.add(section, "share kept for training", "score/keep")

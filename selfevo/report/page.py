@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import summary
+from . import evolution, summary, vega
 from .charts import sections
+from .chosen import Browsed, browsed
+from .entries import Entries
 from .numbers import duration, number, share
 from .read import RunData
-from .samples import excerpts
+from .samples import excerpts, visible
 from .series import Metrics
 
 if TYPE_CHECKING:
@@ -30,23 +35,42 @@ def templates() -> Environment:
 
     env = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                       lstrip_blocks=True)
-    env.filters.update(number=number, duration=duration)
-    env.globals.update(share=share)
+    env.filters.update(number=number, duration=duration, visible=visible)
+    env.globals.update(share=share, svg=vega.svg)
     return env
 
 
 def render(run: RunData) -> str:
     """The whole page as HTML text."""
-    metrics = Metrics(run.lines)
+    here = Path(__file__).parent
+    metrics, entries = Metrics(run.lines), Entries(run)
     total, stages = summary.times(run.lines)
+    found = browsed(run, entries)
+    script = (here / "browser.js").read_text()
     return templates().get_template("page.html.jinja").render(
         run=run, status=STATUS.get(run.status, run.status), facts=facts(run, total.seconds), paper=paper(run.spec.get("paper")),
-        log="" if run.status == "done" else run.log_tail, css=(Path(__file__).parent / "page.css").read_text(),
-        sections=sections(metrics), metrics=metrics.all,
+        log="" if run.status == "done" else run.log_tail, css=(here / "page.css").read_text() + (here / "browser.css").read_text(),
+        script=script, policy=policy(script), held=held(found), missing=found.missing, browsed=found,
+        sections=sections(metrics, entries), metrics=metrics.all, memories=evolution.memories(run), pools=evolution.pools(run),
         gains=summary.gains(metrics), rewards=metrics.named("rollout/reward"), total=total, stages=stages,
         kinds=[kind for kind, seconds in total.by_kind.items() if seconds > 0],
         tokens=summary.tokens(run.lines), failures=summary.failures(run.lines), versions=summary.versions(run), excerpts=excerpts(run),
     )
+
+
+def policy(script: str) -> str:
+    """The page's Content-Security-Policy: nothing is loaded, and no script runs but this one."""
+    sha = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{sha}'; base-uri 'none'; form-action 'none'"
+
+
+def held(found: Browsed) -> str:
+    """The browser's data as JSON in which no tag, comment or entity can begin."""
+    rest = (f"The text of this trajectory is not in the page, which holds {len(found.details):,} of {found.index['total']:,}. "
+            "selfevo watch DIR shows every one; the Parquet files in tables/ hold them.")
+    data = {"index": found.index, "details": found.details, "rest": rest}
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def facts(run: RunData, seconds: float) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ HEAD = 64
 """Rows of a table that are looked at."""
 SHOWN = 4000
 """Characters of one text that are shown."""
+HIDDEN = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]")
+"""Characters that a reader does not see, or that move others (browser.js has the same)."""
 STAGES = 6
 """Rollout and evaluation stages whose last table is shown."""
 COLUMNS = ["id", "task", "policy", "status", "error", "turns.list.element.source", "turns.list.element.text", "score"]
@@ -124,9 +127,17 @@ def _add_score(example: Example, score: Mapping[str, Any]) -> None:
     example.problems += [(part, status, cut(errors.get(part, ""))) for part, status in score["statuses"] if status != "ok"]
 
 
+def visible(text: object) -> str:
+    """The text with control characters as pictures and marks of direction or no width by number: nothing hides or turns what is there."""
+    return HIDDEN.sub(lambda m: _mark(ord(m[0])), str(text))
+
+
 def cut(text: str) -> str:
-    """The text with control characters made visible, and its middle left out where it is very long."""
-    clean = "".join(c if c in "\n\t" or not (ord(c) < 32 or ord(c) == 127) else chr(0x2400 + (ord(c) if ord(c) < 32 else 33)) for c in text)
-    if len(clean) <= SHOWN:
-        return clean
-    return f"{clean[: SHOWN // 2]}\n[… {len(clean) - SHOWN:,} characters left out …]\n{clean[-SHOWN // 2 :]}"
+    """The visible text, its middle left out where it is very long."""
+    if len(text) > SHOWN:
+        text = f"{text[: SHOWN // 2]}\n[… {len(text) - SHOWN:,} characters left out …]\n{text[-SHOWN // 2 :]}"
+    return visible(text)
+
+
+def _mark(code: int) -> str:
+    return chr(0x2400 + code) if code < 32 else "␡" if code == 127 else f"⟨U+{code:04X}⟩"

@@ -11,11 +11,12 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """Every tag with its attributes, the text outside <style>, and tables by id as rows of cells (text, values of <data>)."""
+    """Every tag with its attributes, the text outside <style> and <script>, the scripts as (attributes, text), and tables by id as rows of
+    cells (text, values of <data>)."""
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
-        self.tags, self.text, self.style, self.tables = [], "", "", {}
+        self.tags, self.text, self.style, self.tables, self.scripts = [], "", "", {}, []
         self._open, self._table, self._cell = [], None, None
         self.feed(html)
         self.close()
@@ -26,6 +27,8 @@ class Page(HTMLParser):
         attrs = dict(attrs)
         if tag not in VOID:
             self._open.append(tag)
+        if tag == "script":
+            self.scripts.append((attrs, ""))
         if tag == "table" and "id" in attrs:
             self._table = self.tables.setdefault(attrs["id"], [])
         elif tag == "tr" and self._table is not None:
@@ -50,6 +53,10 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self._open and self._open[-1] == "style":
             self.style += data
+            return
+        if self._open and self._open[-1] == "script":
+            attributes, before = self.scripts[-1]
+            self.scripts[-1] = (attributes, before + data)
             return
         self.text += data
         if self._cell is not None:

@@ -1,9 +1,12 @@
 """The page says what the run directory holds, and nothing that a model wrote can act in it."""
 
+import base64
+import hashlib
 import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +16,7 @@ from selfevo.store import RunDir
 from selfevo.tables import rows_table, scores_table
 
 HOSTILE = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>\" onmouseover=\"alert(3) {{ 7*7 }} \x00\x1b[31m ]]> <!-- "
-FORBIDDEN = {"script", "img", "iframe", "object", "embed", "link", "base", "form", "input", "image", "use", "foreignobject"}
+FORBIDDEN = {"img", "iframe", "object", "embed", "link", "base", "form", "input", "image", "use", "foreignobject"}
 
 
 def page(make, root, **kwargs):
@@ -33,6 +36,8 @@ def test_what_a_model_wrote_never_becomes_a_tag_or_an_attribute(run_dir, make):
     spec = json.dumps({"name": HOSTILE, "paper": {HOSTILE: [HOSTILE, {"x": HOSTILE}]}})
     seen = page(make, run_dir(lines, spec=spec, tables=tables, environment={"processor": HOSTILE, "packages": {HOSTILE: HOSTILE}}))
     assert not {tag for tag, _ in seen.tags} & FORBIDDEN
+    assert [a.get("type", "") for a, _ in seen.scripts] == ["application/json", ""]  # the data and the browser's own script
+    assert json.loads(seen.scripts[0][1])["details"]["0"]["turns"][0]["text"] == HOSTILE and "<" not in seen.scripts[0][1]
     for tag, attributes in seen.tags:
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
     shown = HOSTILE.replace("\x00", "␀").replace("\x1b", "␛")
@@ -47,7 +52,19 @@ def test_the_page_needs_nothing_from_outside_and_forbids_script(run_dir, make):
             assert attributes.get(name, "#").startswith("#"), (tag, attributes)
     assert "url(" not in seen.style and "@import" not in seen.style
     policies = [a["content"] for tag, a in seen.tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
-    assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
+    (policy,) = policies
+    rules = dict(rule.strip().partition(" ")[::2] for rule in policy.split(";"))
+    assert rules.pop("style-src") == "'unsafe-inline'"
+    allowed = rules.pop("script-src")
+    assert set(rules) == {"default-src", "base-uri", "form-action"} and set(rules.values()) == {"'none'"}
+    script = (Path(report.__file__).parent / "browser.js").read_bytes()
+    assert allowed == f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+
+
+def test_the_browsers_script_makes_no_html_and_no_code_of_text():
+    script = (Path(report.__file__).parent / "browser.js").read_text()
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "setTimeout(\"", ".href", ".src"):
+        assert way not in script, way
 
 
 def test_every_metric_stands_in_the_page_with_its_exact_values(run_dir, make):
@@ -171,9 +188,9 @@ def test_equal_directories_give_equal_pages_and_leave_nothing_else_behind(run_di
     assert {p.name for p in root.iterdir()} == before | {"report.html"}
 
 
-def test_writing_a_report_imports_no_torch_and_no_pandas(run_dir, make):
+def test_writing_a_report_imports_neither_torch_nor_transformers(run_dir, make):
     table = rows_table([make.judged("a", "4")], False)
     root = run_dir([make.line("main.0", "rollout", "rollout", {})], tables={"main.0/rollout": (table, "rows")})
-    code = "import sys; from selfevo import report; report.write(sys.argv[1]); print(*{'torch', 'pandas'} & set(sys.modules))"
+    code = "import sys; from selfevo import report; report.write(sys.argv[1]); print(*{'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
