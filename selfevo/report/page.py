@@ -30,12 +30,12 @@ STATUS = {
 
 @cache
 def templates() -> Environment:
-    """Templates beside this file. Everything put into them is escaped; an unknown name is an error."""
+    """Templates beside this file. Everything put into them is escaped and made visible; an unknown name is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     env = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                      lstrip_blocks=True)
-    env.filters.update(number=number, duration=duration, visible=visible)
+                      lstrip_blocks=True, finalize=lambda value: visible(value) if type(value) is str else value)
+    env.filters.update(number=number, duration=duration)
     env.globals.update(share=share, svg=vega.svg)
     return env
 
