@@ -97,7 +97,7 @@ def paper(block: Any) -> list[tuple[str, list[str]]]:
     """The spec's paper block as (name, lines)."""
     if not isinstance(block, Mapping):
         return [("", [str(block)])] if block is not None else []
-    return [(str(name), _lines(value)) for name, value in block.items() if value is not None]
+    return [(str(name), _lines(value)) for name, value in block.items() if value not in (None, [], {}, "")]
 
 
 def _lines(value: Any) -> list[str]:

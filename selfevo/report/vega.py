@@ -38,7 +38,7 @@ def lines(chart: Chart) -> dict[str, Any]:
     span = [x for c in chart.curves for x, _ in c.points]
     low, high = (min(span), max(span)) if min(span) < max(span) else (min(span) - 1, max(span) + 1)
     x = {"field": "x", "type": "quantitative", "title": chart.x_label, "scale": {"domain": [low, high], "nice": False},
-         "axis": {"tickMinStep": 1, "format": ",d", "grid": False, "tickCount": 5}}
+         "axis": {"values": whole(low, high), "format": ",d", "grid": False}}
     y = {"field": "y", "type": "quantitative", "title": None, "axis": _numbers(chart),
          "scale": {"domain": list(chart.y), "nice": True, "zero": False}}
     layers: list[dict[str, Any]] = []
@@ -75,6 +75,15 @@ def heat(figure: Heat) -> dict[str, Any]:
     }  # fmt: skip
     size = _frame(780, max(24, 20 * len(figure.rows)))
     return {**size, "data": {"values": values}, "mark": {"type": "rect", "stroke": "var(--back)"}, "encoding": encoding}
+
+
+def whole(low: float, high: float, most: int = 6) -> list[int]:
+    """At most `most` whole numbers within [low, high] to mark, a round step apart (updates and k come in whole numbers)."""
+    step, unit = 1, 1
+    while high // step - -(-low // step) + 1 > most:
+        step = next((m * unit for m in (1, 2, 5) if m * unit > step), 10 * unit)
+        unit = 10 * unit if step == 10 * unit else unit
+    return list(range(int(-(-low // step) * step), int(high // step * step) + 1, step))
 
 
 def _numbers(chart: Chart) -> dict[str, Any]:
