@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from .series import Metrics
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from .sweep import Sweep
 
 STATUS = {
     "done": "done", "running": "running: this page shows what is committed so far", "stopped": "stopped, can be resumed",
@@ -56,6 +59,13 @@ def render(run: RunData) -> str:
         kinds=[kind for kind, seconds in total.by_kind.items() if seconds > 0],
         tokens=summary.tokens(run.lines), failures=summary.failures(run.lines), versions=summary.versions(run), excerpts=excerpts(run),
     )
+
+
+def render_sweep(sweep: Sweep) -> str:
+    """The page of a sweep as HTML text."""
+    css = (Path(__file__).parent / "page.css").read_text()
+    counts = Counter(run.status for run in sweep.runs)
+    return templates().get_template("sweep.html.jinja").render(sweep=sweep, css=css, counts=counts)
 
 
 def policy(script: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes a run's report.html."""
+"""Writes report.html, of a run or of a folder of runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from ..errors import StoreError
-from .page import render
+from ..store import MANIFEST
+from .page import render, render_sweep
 from .read import read_run
 
 NAME = "report.html"
@@ -15,15 +16,24 @@ NAME = "report.html"
 def write(root: Path | str, status: str | None = None) -> Path:
     """Write `root`/report.html and return its path.
 
-    The page is UTF-8 HTML with inline SVG and CSS: no script, no request to anywhere. A directory whose run is still going on is read
-    as it is, without its lock. `status` ("done", "stopped", "failed") overrides what the files tell, for the run that ends just now.
+    The page is UTF-8 HTML that makes no request to anywhere. A directory whose run is still going on is read as it is, without its
+    lock. `status` ("done", "stopped", "failed") overrides what the files tell, for the run that ends just now. A folder of several
+    runs gets the page of a sweep.
 
-    Raises UserError when `root` is no run directory, StoreError when its manifest or metrics are corrupt or the page cannot be written.
+    Raises UserError when `root` holds no run, StoreError when a manifest or metrics are corrupt or the page cannot be written.
     """
-    run = read_run(Path(root), status)
-    page = run.root / NAME
+    root = Path(root)
+    if not (root / MANIFEST).is_file() and root.is_dir() and any(root.glob(f"*/{MANIFEST}")):
+        from . import sweep
+
+        return _put(root / NAME, render_sweep(sweep.read(root)))
+    run = read_run(root, status)
+    return _put(run.root / NAME, render(run))
+
+
+def _put(page: Path, html: str) -> Path:
     part = page.with_name(NAME + ".part")
-    text = render(run).encode("utf-8", "replace")  # a lone surrogate in a metric's or a file's name becomes "?"
+    text = html.encode("utf-8", "replace")  # a lone surrogate in a metric's or a file's name becomes "?"
     try:
         part.write_bytes(text)
         os.replace(part, page)  # whoever looks at the page while the run goes on never sees half of it
