@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ["id", "task", "role", "status", "keys", "cost.generated_tokens", "score.rewards", "score.info"]
-CODES = ("role", "status", "category", "group", "answer")
+CODES = ("role", "status", "category")
+HASHES = ("group", "answer")
 NUMBERS = ("reward", "level", "length")
 
 
@@ -53,6 +54,16 @@ class Codes:
         coded = values.dictionary_encode()
         found = np.array([self.known.setdefault(v, len(self.known)) for v in coded.dictionary.to_pylist()] + [-1], dtype=np.int64)
         return found[coded.indices.fill_null(len(found) - 1).to_numpy(zero_copy_only=False)]
+
+
+def hashed(values: pa.Array) -> np.ndarray:
+    """A number of 63 bits for each text, equal within this process for equal texts: of the many groups and answers of a run none is
+    kept; -1 for null."""
+    import numpy as np
+
+    coded = values.dictionary_encode()
+    found = np.array([hash(v) & (1 << 63) - 1 for v in coded.dictionary.to_pylist()] + [-1], dtype=np.int64)
+    return found[coded.indices.fill_null(len(found) - 1).to_numpy(zero_copy_only=False)]
 
 
 class Entries:
@@ -92,7 +103,7 @@ class Entries:
     def _read(self, part: Part) -> None:
         import numpy as np
 
-        found: dict[str, list[np.ndarray]] = {name: [] for name in (*CODES, *NUMBERS)}
+        found: dict[str, list[np.ndarray]] = {name: [] for name in (*CODES, *HASHES, *NUMBERS)}
         for batch in scan(self.root / part.file, COLUMNS):
             part.rows += batch.num_rows
             for name, values in self._columns(batch).items():
@@ -114,9 +125,9 @@ class Entries:
             "role": self._codes["role"].of(batch.column("role")), "status": self._codes["status"].of(batch.column("status")),
             "category": category[at] if len(at) else np.zeros(0, dtype=np.int64),
             "level": np.array([level for _, level, _ in some] or [np.nan])[at] if len(at) else np.zeros(0),
-            "group": self._codes["group"].of(pc.coalesce(group, own)),
+            "group": hashed(pc.coalesce(group, own)),
             "length": batch.column("cost").field("generated_tokens").to_numpy(zero_copy_only=False).astype(float),
-            "reward": rewards(score), "answer": self._codes["answer"].of(pc.map_lookup(score.field("info"), "answer", "last")),
+            "reward": rewards(score), "answer": hashed(pc.map_lookup(score.field("info"), "answer", "last")),
         }  # fmt: skip
 
     def _judge(self, file: Path, by_source: Mapping[str, Part]) -> None:
@@ -128,7 +139,7 @@ class Entries:
         try:
             for batch in scan(file, ["source", "trajectory", "score.rewards", "score.info"]):
                 given, answers = rewards(batch.column("score")), pc.map_lookup(batch.column("score").field("info"), "answer", "last")
-                codes = self._codes["answer"].of(answers)
+                codes = hashed(answers)
                 for source in pc.unique(batch.column("source")).to_pylist():
                     part = by_source.get(source)
                     if part is None or not part.rows:

@@ -8,6 +8,7 @@ or a model chose gets into a line chart's drawing (series are s0, s1, ...; the l
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import Any
 
 from .figures import Chart, Heat, Parallel
@@ -24,7 +25,10 @@ def svg(figure: Chart | Heat | Parallel) -> str:
     import vl_convert
 
     spec = lines(figure) if isinstance(figure, Chart) else heat(figure) if isinstance(figure, Heat) else parallel(figure)
-    text = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    try:
+        text = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    except ValueError as error:  # one drawing must not cost a run its report; the numbers stand below it
+        return f"<p>Not drawn: {escape(str(error).splitlines()[0])}</p>"
     head = re.match(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", text)
     assert head is not None, text[:200]
     return f'<svg class="chart" aria-hidden="true" focusable="false" {head[1]}>{text[head.end():]}'
