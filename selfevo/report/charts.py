@@ -52,10 +52,12 @@ class Plan:
         found.sort(key=lambda s: natural(s.label))
         self.used |= {(s.metric, s.stage) for s in found}
         if all(s.constant for s in found):
-            section.constant += [(s.metric, s.stage, s.last) for s in found]
+            told = {(metric, value) for metric, _, value in section.constant}
+            section.constant += [(s.metric, s.stage, s.last) for s in {(s.metric, s.last): s for s in found}.values()
+                                 if (s.metric, s.last) not in told]  # fmt: skip
             return
         if all(tuple(s.values) in section.drawn for s in found):
-            section.same += [s.metric for s in found]
+            section.same += [m for m in dict.fromkeys(s.metric for s in found) if m not in section.same]
             return
         shown = spread(found, MOST)
         section.drawn |= {tuple(s.values) for s in shown}

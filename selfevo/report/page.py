@@ -113,4 +113,6 @@ def paper(block: Any) -> list[tuple[str, list[str]]]:
 def _lines(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [f"{name}: {item}" for name, item in value.items()]
-    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+    if isinstance(value, (list, tuple)):
+        return [", ".join(_lines(item)) if isinstance(item, Mapping) else str(item) for item in value]
+    return [str(value)]
