@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -249,3 +250,57 @@ def test_100_000_trajectories_open_in_under_3_seconds_and_scroll(run_dir, make, 
     page.wait_for_function("() => !document.querySelector('#browser .count').textContent.startsWith('9,050')")
     page.locator("#browser .rows .row").first.click()
     assert " plus " in page.locator("#browser .turn.policy").inner_text()
+
+
+def test_the_browser_works_over_a_source_that_answers_later_and_grows(chromium):
+    """What a page that loads trajectories over HTTP relies on: the interface in the head of browser.js."""
+    page = chromium.new_page()
+    page.set_content('<!DOCTYPE html><title>x</title><style>.list { height: 300px; overflow: auto }</style><div id="place"></div>')
+    folder = Path(report.__file__).parent
+    page.add_style_tag(content=(folder / "page.css").read_text() + (folder / "browser.css").read_text())
+    page.add_script_tag(content=(folder / "browser.js").read_text())
+    page.evaluate("""() => {
+      const table = n => ({path: 'main.0', stage: 'rollout', kind: 'rollout', iteration: 0, rows: n});
+      const make = n => ({tables: [table(n)], total: n, entries: n, row: null,
+        names: {role: ['solver'], status: ['finished'], category: ['']}, table: [[0, n]], role: [[0, n]], status: [[0, n]],
+        category: [[0, n]], reward: Array(n).fill(1), level: Array(n).fill(null), length: Array(n).fill(3)});
+      const later = value => new Promise(done => setTimeout(() => done(value), 30));
+      const node = i => ({id: 't' + i, parent: i ? 't0' : null, prefix: i, entry: i, note: ''});
+      window.view = selfevoBrowser.start(document.getElementById('place'), {
+        index: make(3), scope: 'all texts', known: () => true, snippet: i => 'task ' + i, missing: i => 'entry ' + i + ' is gone',
+        find: id => later(+id.slice(1)), search: text => later(new Set([1])),
+        detail: i => later(i === 2 ? null : {id: 't' + i, parent: i ? 't0' : null, task: {vars: []}, tree: [node(0), node(1)],
+          turns: [{source: 'policy', text: 'said ' + i}]})});
+      window.grow = () => window.view.update(make(5));
+    }""")
+    count, rows, title = page.locator(".count"), page.locator(".rows .row"), page.locator(".detail h3")
+    assert page.get_by_label("Search all texts").count() == 1
+    rows.nth(1).click()
+    page.wait_for_function("() => document.querySelector('.detail h3')?.textContent === 't1'")
+    page.get_by_role("button", name="t0").click()
+    page.wait_for_function("() => document.querySelector('.detail h3')?.textContent === 't0'")
+    rows.nth(2).click()
+    page.wait_for_function("() => document.querySelector('.detail').textContent.includes('entry 2 is gone')")
+    assert title.inner_text() == "main.0/rollout, row 2"
+    page.fill("#filter-text", "x")
+    page.wait_for_function("() => document.querySelector('.count').textContent === '1 of 3 trajectories'")
+    page.evaluate("grow()")
+    page.wait_for_function("() => document.querySelector('.count').textContent === '1 of 5 trajectories'")
+    page.get_by_role("button", name="Clear").click()
+    page.wait_for_function("() => document.querySelector('.count').textContent === '5 of 5 trajectories'")
+    assert rows.count() == 5 and count.get_attribute("aria-live") == "polite"
+    page.close()
+
+
+def test_the_page_of_a_sweep_opens_without_script_or_complaint(run_dir, make, tmp_path, chromium):
+    for i in range(4):
+        spec = f"name: <i>x</i>\nseed: {i % 2}\nodd: '</svg><script>window.hit = {i // 2}</script>'\n"
+        run_dir([make.evaluation("main.0", 0.2 + i / 10, 0.1, 0.9)], spec=spec, root=tmp_path / f"many/{i}")
+    page = chromium.new_page(viewport={"width": 400, "height": 800})
+    troubles = []
+    page.on("console", lambda m: troubles.append(m.text))
+    page.goto(report.write(tmp_path / "many").as_uri())
+    assert page.locator("figure.parallel svg path[stroke^='var(--c']").count() == 4 and page.locator("#ranked tbody tr").count() == 4
+    assert page.evaluate("[window.hit, document.scripts.length, document.documentElement.scrollWidth]") == [None, 0, 400]
+    assert troubles == []
+    page.close()
