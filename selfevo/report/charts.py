@@ -156,10 +156,13 @@ def _exploration(plan: Plan, entries: Entries | None) -> Section:
     curves = [c for c in (pass_at_k(plan.metrics, suite) for suite in names) if c is not None]
     section.charts += curves
     counted = groups(entries) if entries is not None else []
-    shown = {"groups solved (share)": ("groups/some", "groups/all", "groups/mixed"), "distinct answers per answer": ("groups/distinct",)}
+    shown = {"groups solved (share)": ("groups/some", "groups/all", "groups/mixed"), "distinct answers per answer": ("groups/distinct",),
+             "reward precision": ("groups/precision",)}
     for title, wanted in shown.items():
         found = [s for s in counted if s.metric in wanted and len(s.points) > 1]
-        if found:
+        if found and all(s.constant for s in found):
+            section.constant += [(title, s.stage, s.last) for s in {s.last: s for s in found}.values()]
+        elif found:
             section.charts.append(chart(title, spread(found, MOST), "in groups of training rollouts"))
     plan.add(section, "entropy in rollouts (nats per token)", "rollout/entropy")
     for suite in names:
@@ -174,7 +177,7 @@ def _exploration(plan: Plan, entries: Entries | None) -> Section:
         ("pass@k for more than one k (more samples per task, or eval.k)", bool(curves)),
         ("entropy", any(m.endswith("/entropy") for m in here)),
         ("distinct answers", bool(counted) or any(m.endswith("/distinct") for m in here)),
-        ("reward precision", any(m.endswith("/precision") for m in here)),
+        ("reward precision (a verifier that notes answers, tasks with references)", any(s.metric == "groups/precision" for s in counted)),
         ("a balance score (verifier part selfevo.verifiers.Balance)", any(re.search(r"(^|/)balance(/|$)", m) for m in here)),
     ) if not there]  # fmt: skip
     return section

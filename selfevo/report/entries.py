@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 COLUMNS = ["id", "task", "role", "status", "keys", "cost.generated_tokens", "score.rewards", "score.info"]
 CODES = ("role", "status", "category")
-HASHES = ("group", "answer")
+HASHES = ("group", "answer", "reference")
 NUMBERS = ("reward", "level", "length")
 
 
 @dataclass(eq=False)
 class Part:
     """The trajectories of one table. `columns` are arrays [rows]: reward, level and length are floats (NaN for none), role, status
-    and category are numbers into `Entries.names`, group and answer numbers that tell groups and answers apart (-1: no answer).
+    and category are numbers into `Entries.names`, group, answer and reference numbers that tell groups and answers apart
+    (-1: no answer; an answer that equals the reference as text has its number).
     `trouble` says why the table could not be read."""
 
     line: Line
@@ -112,12 +113,14 @@ class Entries:
 
     def _columns(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
         import numpy as np
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         tasks = batch.column("task").dictionary_encode()
         some = [_task(text) for text in tasks.dictionary.to_pylist()]
         at = tasks.indices.to_numpy(zero_copy_only=False)
         category = np.array([self._codes["category"].known.setdefault(c, len(self._codes["category"].known)) for c, _, _ in some] or [0])
+        reference = hashed(pa.array([answer for _, _, answer in some], pa.string()))
         group = pc.map_lookup(batch.column("keys"), "group", "last")
         own = tasks.dictionary.take(tasks.indices)
         score = batch.column("score")
@@ -127,7 +130,8 @@ class Entries:
             "level": np.array([level for _, level, _ in some] or [np.nan])[at] if len(at) else np.zeros(0),
             "group": hashed(pc.coalesce(group, own)),
             "length": batch.column("cost").field("generated_tokens").to_numpy(zero_copy_only=False).astype(float),
-            "reward": rewards(score), "answer": hashed(pc.map_lookup(score.field("info"), "answer", "last")),
+            "reward": rewards(score), "answer": hashed(answers(score)),
+            "reference": reference[at] if len(at) else np.zeros(0, dtype=np.int64),
         }  # fmt: skip
 
     def _judge(self, file: Path, by_source: Mapping[str, Part]) -> None:
@@ -138,8 +142,7 @@ class Entries:
         ids: dict[str, pa.Array] = {}
         try:
             for batch in scan(file, ["source", "trajectory", "score.rewards", "score.info"]):
-                given, answers = rewards(batch.column("score")), pc.map_lookup(batch.column("score").field("info"), "answer", "last")
-                codes = hashed(answers)
+                given, codes = rewards(batch.column("score")), hashed(answers(batch.column("score")))
                 for source in pc.unique(batch.column("source")).to_pylist():
                     part = by_source.get(source)
                     if part is None or not part.rows:
@@ -154,6 +157,13 @@ class Entries:
                     part.columns["answer"][at[told]] = codes[told]
         except (OSError, ValueError):
             return  # the page's tables of metrics still tell the means
+
+
+def answers(score: pa.StructArray) -> pa.StringArray:
+    """The answer that a verifier noted, per row; null where none did."""
+    import pyarrow.compute as pc
+
+    return pc.utf8_trim_whitespace(pc.map_lookup(score.field("info"), "answer", "last"))
 
 
 def rewards(score: pa.StructArray) -> np.ndarray:
@@ -217,7 +227,7 @@ def _short(value: float) -> float | int | None:
     return int(value) if value == int(value) else float(f"{value:.4g}")
 
 
-def _task(text: str) -> tuple[str, float, str]:
+def _task(text: str) -> tuple[str, float, str | None]:
     body = json.loads(text)
     level = body["difficulty"]
-    return body["category"], float("nan") if level is None else float(level), body["id"]
+    return body["category"], float("nan") if level is None else float(level), body["answer"] and body["answer"].strip()

@@ -42,7 +42,8 @@ def groups(entries: Entries) -> list[Series]:
 
     Of groups with at least two judged trajectories (a reward of at least 0.5 solves): `groups/some`, `groups/all`, `groups/mixed`: the
     shares solved by some, by all, by some but not all of them. `groups/distinct`: distinct answers per answer given, where the verifier
-    noted answers.
+    noted answers. `groups/precision`: of the trajectories that solve, the share whose answer equals the task's reference as text: below 1
+    where the reward is fooled (or where equal answers are written differently).
     """
     found: dict[tuple[str, str], list[Point]] = {}
     for part in entries.parts:
@@ -75,6 +76,9 @@ def shares(part: Part) -> dict[str, float]:
         given, distinct = np.bincount(inverse, minlength=n), np.bincount(_numbered(pairs[0])[0], minlength=n)
         if (given > 1).any():
             out["groups/distinct"] = float((distinct[given > 1] / given[given > 1]).mean())
+    accepted = answered & (part.columns["reference"] >= 0) & (np.nan_to_num(part.columns["reward"], nan=0.0) >= 0.5)
+    if accepted.any():
+        out["groups/precision"] = float((part.columns["answer"] == part.columns["reference"])[accepted].mean())
     return out
 
 

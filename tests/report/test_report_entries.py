@@ -1,6 +1,7 @@
 """What the browser lists, the panel counts and the page holds is what the tables say."""
 
 import json
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
@@ -71,6 +72,13 @@ def test_groups_are_counted_as_their_rewards_say(made):
     found = {s.metric: s.values for s in groups(Entries(run))}
     assert found["groups/some"] == [2 / 3] and found["groups/all"] == [1 / 3] and found["groups/mixed"] == [1 / 3]
     assert found["groups/distinct"] == [pytest.approx((2 / 3 + 1 / 2 + 2 / 2) / 3)]
+
+
+def test_reward_precision_is_the_share_of_solving_answers_that_equal_the_reference(made):
+    said = ((1.0, " 4"), (1.0, "5"), (1.0, "4"), (0.0, "4"), (1.0, None))
+    rows = [row("main.0/rollout", i, reward=r, answer=a) for i, (r, a) in enumerate(said)]
+    run = made([replace(r, trajectory=replace(r.trajectory, task=replace(r.trajectory.task, answer="4 ", id=""))) for r in rows])
+    assert {s.metric: s.values for s in groups(Entries(run))}["groups/precision"] == [pytest.approx(2 / 3)]
 
 
 def test_heat_maps_are_shares_of_each_execution_and_only_of_what_varies(made):
