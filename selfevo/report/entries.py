@@ -1,6 +1,6 @@
 """Every trajectory of a run as a few numbers each: what the browser lists, what the heat maps and the exploration panel count.
 
-One pass over the tables, by batches; of a trajectory nothing but these numbers stays in memory (64 bytes).
+One pass over the tables, by batches; of a trajectory nothing but these numbers stays in memory (72 bytes).
 """
 
 from __future__ import annotations
