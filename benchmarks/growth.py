@@ -18,7 +18,7 @@ from benchmarks.workloads import prompt, tasks, training_rows
 from selfevo import spec
 from selfevo.protocols import EpisodeCtx, GenerateRequest, Sampling, Seat
 from selfevo.records import Task, Trajectory
-from selfevo.run import execute
+from selfevo.running import execute
 
 THREADS = 1
 TOPIC = "growth"

@@ -15,7 +15,7 @@ from selfevo import spec
 from selfevo.commits import read_rows
 from selfevo.models import Pretrained
 from selfevo.records import Row
-from selfevo.run import Observer, execute
+from selfevo.running import Observer, execute
 
 TASKS, GROUP, MAX_TOKENS = 16, 16, 96
 
@@ -72,7 +72,7 @@ class Stopwatch(Observer):
 
 
 class Ours:
-    """`selfevo.run.execute`, tables, commits and metrics included, each time in a new directory."""
+    """`selfevo.running.execute`, tables, commits and metrics included, each time in a new directory."""
 
     def __init__(self, sizes: Sizes, dtype: str = "float32"):
         self.spec, self.sizes = spec.read(overrides(sizes, dtype)), sizes

@@ -1,4 +1,4 @@
-"""The loop grammar: nested blocks of stages. Parsing and paths only; `run.py` walks them.
+"""The loop grammar: nested blocks of stages. Parsing and paths only; `running.py` walks them.
 
 loop:
   start: {do: [evaluate]}

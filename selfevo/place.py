@@ -10,7 +10,7 @@ from .spec import build
 from .verifiers.run import Apply, applied
 
 if TYPE_CHECKING:
-    from .run import Observer
+    from .running import Observer
     from .spec import RunSpec
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
-from ..run import Observer
+from ..running import Observer
 from ..spec import build
 
 if TYPE_CHECKING:

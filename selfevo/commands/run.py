@@ -156,7 +156,7 @@ def here(spec: RunSpec, root: Path, resume: bool, ranks: Ranks, place: Place | N
     """Execute a spec as one of these ranks, the main one with everything that watches a run; the last value of `spec.metric`.
     `place`: where its engines and verifiers work (default: here)."""
     from ..place import Place
-    from ..run import execute
+    from ..running import execute
     from .observe import observers
 
     try:

@@ -26,7 +26,7 @@ from .ray_room import NAMES, Room
 
 if TYPE_CHECKING:
     from ..judges import Judges
-    from ..run import Observer
+    from ..running import Observer
     from ..spec import RunSpec
 
 

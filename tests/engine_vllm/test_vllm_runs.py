@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from as_user import TINY, metrics, start
-from real_runs import run_in
+from real_runs import log_gaps, run_in
 
 pytestmark = pytest.mark.scale
 ENGINE = ["engine=vllm", "engine.eager=true", "engine.cache_gib=0.25", "engine.max_batch=32"]
@@ -51,3 +51,14 @@ def test_several_policies_and_versions_take_turns_in_one_engine(tmp_path):
     run = run_in(tmp_path / "run", [*TINY, *ENGINE, "optimizer.lr=2e-3", *overrides, stage, *base, other, loop])
     assert max(run.metric("train", "train/sampler_gap")) < 1e-3
     assert {row.trajectory.policy for row in run.rows("main.1", "look")} == {"solver@ema"}
+
+
+@pytest.mark.parametrize("mode", ["in-process", "server"])
+def test_with_overlap_the_engine_takes_turns_between_the_old_weights_and_the_new(tmp_path, mode):
+    """The early rollout under the version before the update, the evaluation beside it under the one after it."""
+    overlap = ["scale.staleness=1", "scale.iterations=3", "optimizer.lr=2e-3"]
+    run = run_in(tmp_path / "run", [*TINY, *ENGINE, f"engine.mode={mode}", *overlap])
+    for stage, path, version, other in (("rollout", "main.2", 1, 2), ("evaluate", "main.1", 2, 1)):
+        turns = [turn for row in run.rows(path, stage) for turn in row.trajectory.turns]
+        gaps = [float(log_gaps(run.root / f"policies/solver/{v:06d}", turns).abs().max()) for v in (version, other)]
+        assert gaps[0] < 1e-3 < gaps[1], (stage, gaps)

@@ -9,7 +9,7 @@ import pytest
 from cutting import Cut, CutAfter, state_of
 
 from selfevo.reproducing.plan import methods, plan
-from selfevo.run import execute
+from selfevo.running import execute
 
 pytestmark = pytest.mark.slow
 

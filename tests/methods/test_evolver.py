@@ -20,7 +20,7 @@ from selfevo.memories.principles import used, utility
 from selfevo.protocols import Completion, Sampling
 from selfevo.records import Lineage, Message, Row, Task, Trajectory, Turn
 from selfevo.rollouts import Recall, Talk
-from selfevo.run import execute
+from selfevo.running import execute
 from selfevo.samples import PolicyTurns
 from selfevo.similarity import alike, cosine, ngrams
 from selfevo.verifiers import ThinkSearch

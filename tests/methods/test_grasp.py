@@ -16,7 +16,7 @@ from selfevo.memories.by_tags import score
 from selfevo.memories.edits import extract
 from selfevo.memories.regression_gate import Counts
 from selfevo.records import Row, Task, Trajectory, Turn
-from selfevo.run import execute
+from selfevo.running import execute
 from selfevo.world import World
 
 

@@ -111,7 +111,7 @@ def agent(note: str):
 @pytest.mark.parametrize("note, delta", [("", -1.0), ("for reference only\n", 0.0)])
 def test_statistics_that_favour_a_proxy_action_make_the_agent_take_it_and_a_note_undoes_it(tmp_path, note, delta):
     from selfevo import spec
-    from selfevo.run import execute
+    from selfevo.running import execute
 
     file = tmp_path / "cases.jsonl"
     cases = [{"question": q, "answer": "explain"} for q in ("a customer asks how to return", "one asks why")]

@@ -11,7 +11,7 @@ from scripted_specs import coevolution
 from selfevo import spec
 from selfevo.loop import parse
 from selfevo.planning.work import Range, executions, table_rows
-from selfevo.run import execute
+from selfevo.running import execute
 
 TASKS = [("2+2", "4"), ("1+1", "2")]
 POLICY = {"_target_": "selfevo.models.Scripted"}

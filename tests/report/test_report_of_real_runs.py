@@ -5,7 +5,7 @@ import json
 import pytest
 
 from selfevo import report, spec
-from selfevo.run import execute
+from selfevo.running import execute
 from selfevo.tables import rows_from
 
 EXACT = {"exact": {"_target_": "selfevo.verifiers.Exact"}}

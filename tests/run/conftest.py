@@ -6,7 +6,7 @@ import pytest
 from scripted_specs import POLICY
 
 from selfevo import spec
-from selfevo.run import execute
+from selfevo.running import execute
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from scripted_specs import EXACT, POLICY, engine, trainer
 
 from selfevo.checkpoints import CHECKPOINT
-from selfevo.run import Observer, execute
+from selfevo.running import Observer, execute
 
 
 class Cut(Exception):

@@ -3,7 +3,7 @@
 from safetensors.torch import load_file
 
 from selfevo import spec
-from selfevo.run import execute
+from selfevo.running import execute
 
 COMMON = ["scale=tiny", "stages.evaluate=null", "loop.start=null", "optimizer.lr=1e-3", "optimizer.objective.kl=null", "optimizer.ema=0.9"]
 TRAIN = "{kind: train, policy: solver, from: score, optimizer: ${optimizer}}"

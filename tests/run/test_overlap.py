@@ -10,12 +10,12 @@ from pathlib import Path
 import as_user
 import pytest
 from kill_and_resume import SHORT, difference, fingerprint, finish, start
-from real_runs import Finished, run_in
+from real_runs import Finished, log_gaps, run_in
 
 from selfevo import spec
 from selfevo.errors import Stopped, UserError
 from selfevo.records import Row
-from selfevo.run import Observer, execute
+from selfevo.running import Observer, execute
 
 SMALL = [
     "scale=tiny", "scale.tasks=3", "scale.group=3", "scale.max_tokens=48", "scale.iterations=3", "task.levels=[1,2]",
@@ -94,21 +94,6 @@ def test_an_early_rollout_is_that_of_weights_that_did_not_move(early, tmp_path):
     still = run_in(tmp_path / "run", [*SMALL, "scale.staleness=0", "scale.iterations=2", "optimizer.lr=0.0"])
     assert replies(early.rows("main.1", "rollout")) == replies(still.rows("main.1", "rollout"))
     assert sampled_by(still, "main.1") == {"solver@000001"}
-
-
-def log_gaps(folder: Path, turns):
-    """Log-probs of all tokens of these turns, by transformers and the weights in a folder, minus those recorded."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    out = []
-    for turn in turns:
-        ids = torch.tensor([[*turn.context, *turn.tokens]])
-        with torch.no_grad():
-            logp = model(ids).logits[0, len(turn.context) - 1 : -1].log_softmax(-1)
-        out.append(logp.gather(1, torch.tensor(turn.tokens)[:, None])[:, 0] - torch.tensor(turn.logprobs))
-    return torch.cat(out)
 
 
 def test_the_ratio_is_to_the_log_probs_the_early_rollout_was_sampled_with(early):
@@ -289,15 +274,3 @@ def test_with_an_engine_of_its_own_a_run_of_two_ranks_overlaps_as_one_process_do
         assert (process.returncode, err) == (0, "")
     for (*place, two), (*same, one) in zip(as_user.metrics(tmp_path / "two"), as_user.metrics(tmp_path / "one"), strict=True):
         assert place == same and two == pytest.approx(one, rel=1e-3, abs=1e-5), place
-
-
-@pytest.mark.scale
-@pytest.mark.parametrize("mode", ["in-process", "server"])
-def test_vllm_takes_turns_between_the_old_weights_and_the_new(tmp_path, mode):
-    """The early rollout under the version before the update, the evaluation beside it under the one after it."""
-    engine = ["engine=vllm", f"engine.mode={mode}", "engine.eager=true", "engine.cache_gib=0.25", "engine.max_batch=32"]
-    run = run_in(tmp_path / "run", [*SMALL, *engine, "optimizer.lr=2e-3"])
-    for stage, path, version, other in (("rollout", "main.2", 1, 2), ("evaluate", "main.1", 2, 1)):
-        turns = [turn for row in run.rows(path, stage) for turn in row.trajectory.turns]
-        gaps = [float(log_gaps(run.root / f"policies/solver/{v:06d}", turns).abs().max()) for v in (version, other)]
-        assert gaps[0] < 1e-3 < gaps[1], (stage, gaps)

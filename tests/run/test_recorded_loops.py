@@ -7,7 +7,7 @@ import pytest
 from selfevo import spec
 from selfevo.commits import read_rows
 from selfevo.errors import UserError
-from selfevo.run import execute
+from selfevo.running import execute
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from cutting import Cut, CutAfter, state_of
 from scripted_specs import coevolution, engine, probe, trainer
 
-from selfevo.run import execute
+from selfevo.running import execute
 
 FORK = {
     "engine": engine(**{"Q ": "#### 2"}),

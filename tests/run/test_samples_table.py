@@ -4,7 +4,7 @@ import numpy as np
 
 from selfevo import spec
 from selfevo.commits import read_rows, table_name
-from selfevo.run import execute
+from selfevo.running import execute
 from selfevo.tables import samples_from
 
 

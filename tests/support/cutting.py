@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from selfevo.run import Observer, Run
+from selfevo.running import Observer, Run
 
 
 class Cut(Exception):

@@ -10,8 +10,8 @@ from typing import Any
 
 from selfevo import spec
 from selfevo.commits import read_rows
-from selfevo.records import Row
-from selfevo.run import Run, execute
+from selfevo.records import Row, Turn
+from selfevo.running import Run, execute
 
 
 @dataclass
@@ -49,6 +49,21 @@ def weights(file: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return {name: tensor.float() for name, tensor in load_file(file).items()}
+
+
+def log_gaps(folder: Path, turns: Sequence[Turn]) -> Any:
+    """Log-probs of all tokens of these turns, by transformers and the weights in a folder, minus those recorded."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    out = []
+    for turn in turns:
+        ids = torch.tensor([[*turn.context, *turn.tokens]])
+        with torch.no_grad():
+            logp = model(ids).logits[0, len(turn.context) - 1 : -1].log_softmax(-1)
+        out.append(logp.gather(1, torch.tensor(turn.tokens)[:, None])[:, 0] - torch.tensor(turn.logprobs))
+    return torch.cat(out)
 
 
 def gradients(run: Finished, start: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kill_and_resume import difference, fingerprint, finish, trial
 from real_runs import run_in
 
 from selfevo import spec
-from selfevo.run import Observer, execute
+from selfevo.running import Observer, execute
 
 GRPO = ["experiment=quickstart", "loop=trl_grpo", "optimizer=trl/grpo", "scale=tiny"]
 
