@@ -56,7 +56,7 @@ def test_several_policies_and_versions_take_turns_in_one_engine(tmp_path):
 @pytest.mark.parametrize("mode", ["in-process", "server"])
 def test_with_overlap_the_engine_takes_turns_between_the_old_weights_and_the_new(tmp_path, mode):
     """The early rollout under the version before the update, the evaluation beside it under the one after it."""
-    overlap = ["scale.staleness=1", "scale.iterations=3", "optimizer.lr=2e-3"]
+    overlap = ["scale.staleness=1", "scale.iterations=3", "optimizer.lr=2e-3", "checkpoint.every=1"]
     run = run_in(tmp_path / "run", [*TINY, *ENGINE, f"engine.mode={mode}", *overlap])
     for stage, path, version, other in (("rollout", "main.2", 1, 2), ("evaluate", "main.1", 2, 1)):
         turns = [turn for row in run.rows(path, stage) for turn in row.trajectory.turns]
