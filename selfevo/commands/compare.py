@@ -11,9 +11,9 @@ from typing import NoReturn
 
 from ..errors import UserError, nearest
 
-USAGE = "usage: selfevo compare DIR... [--baseline DIR] [--csv | --markdown | --json]   (DIR: runs, or folders of runs such as a sweep)"
+USAGE = "usage: selfevo compare DIR... [--baseline DIR] [--csv | --markdown | --latex | --json]  (DIR: runs, folders of runs, sweeps)"
 
-OPTIONS = ("--baseline", "--csv", "--markdown", "--json")
+OPTIONS = ("--baseline", "--csv", "--markdown", "--latex", "--json")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,6 +44,6 @@ def main(arguments: Sequence[str]) -> int:
         width = os.get_terminal_size().columns if sys.stdout.isatty() else 80
         text = show.terminal(comparison, max(width, 40))
     else:
-        text = {"csv": show.as_csv, "markdown": show.markdown, "json": show.as_json}[options.form](comparison)
+        text = {"csv": show.as_csv, "markdown": show.markdown, "latex": show.latex, "json": show.as_json}[options.form](comparison)
     sys.stdout.write(text)
     return 0

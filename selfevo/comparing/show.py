@@ -1,4 +1,4 @@
-"""A comparison written out: for a terminal, as Markdown, as CSV (a line per run), as JSON (everything)."""
+"""A comparison written out: for a terminal, as Markdown, as LaTeX, as CSV (a line per run), as JSON (everything)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def terminal(comparison: Comparison, width: int = 80) -> str:
 def markdown(comparison: Comparison) -> str:
     """The same tables for GitHub."""
     return "\n\n".join(map(_markdown, tables(comparison))) + "\n"
+
+
+def latex(comparison: Comparison) -> str:
+    """The same tables as LaTeX `table` environments; nothing beyond LaTeX itself is needed."""
+    return "\n\n".join(map(_latex, tables(comparison))) + "\n"
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -119,3 +124,21 @@ def _markdown(table: Table) -> str:
 
     rule = "|" + "|".join(" --- |"[:-2] + (" " if left else ": ") for left in table.left) + "|"
     return "\n".join([f"### {table.title}", "", line(table.columns), rule, *map(line, table.rows), *(f"\n{note}" for note in table.notes)])
+
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "<": r"\textless{}",
+    ">": r"\textgreater{}", **{c: "\\" + c for c in "&%$#_{}"},
+}  # fmt: skip
+
+
+def _latex(table: Table) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join("{" + "".join(SPECIAL.get(c, c) for c in cell) + "}" for cell in cells) + r" \\"
+
+    title = "".join(SPECIAL.get(c, c) for c in table.title)
+    notes = ["".join(SPECIAL.get(c, c) for c in note) + r"\par" for note in table.notes]
+    columns = "".join("l" if left else "r" for left in table.left)
+    body = [r"\hline", line(table.columns), r"\hline", *map(line, table.rows), r"\hline"]
+    head = [r"\begin{table}", rf"\caption{{{title}}}", rf"\begin{{tabular}}{{{columns}}}"]
+    return "\n".join([*head, *body, r"\end{tabular}", *([r"\par\footnotesize", *notes] if notes else []), r"\end{table}"])
