@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "memory, work and hours of a spec on a described cluster: the same arguments, cluster=1x8",
     "doctor": "what this machine can run, and what to do about the rest",
     "list": "find experiments, or the choices of a config group: selfevo list curriculum=sec",
+    "show": "one experiment in full: loop, settings, paper, result: selfevo show sec",
     "report": "write a run's report again: selfevo report outputs/quickstart/<time>",
     "reproduce": "a method against its baseline over seeds at equal cost: selfevo reproduce nft",
     "compare": "compare runs, or those of a sweep: selfevo compare multirun/<time>",

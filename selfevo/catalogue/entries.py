@@ -55,8 +55,12 @@ def results(folder: Path = LEDGER) -> dict[str, dict[str, Any]]:
 
 def entries(tree: Tree) -> list[Entry]:
     """Every experiment, by id. Those under tiny/ stand by themselves too; their `tiny` is their own id."""
-    ledger = results()
-    names = tree.choices("experiment")
+    return entries_of(tree, tree.choices("experiment"))
+
+
+def entries_of(tree: Tree, names: Sequence[str]) -> list[Entry]:
+    """The entries of these experiments."""
+    ledger, known = results(), set(tree.choices("experiment"))
     out = []
     for name in names:
         composed = Composition(tree, [f"experiment={name}"])
@@ -66,7 +70,7 @@ def entries(tree: Tree) -> list[Entry]:
             paper |= part.file.body.get("paper") or {}
             reproducible |= bool(part.file.body.get("reproduce"))
         method = name.removeprefix("tiny/")
-        tiny = f"tiny/{method}" if f"tiny/{method}" in names else None
+        tiny = f"tiny/{method}" if f"tiny/{method}" in known else None
         reproducible |= tiny is not None and bool(_body(tree, tiny).get("reproduce"))
         choices = {k: v for k, v in composed.choices.items() if k.partition("@")[0] != "experiment"}
         out.append(Entry(name, tree.title("experiment", name), str(paper.get("evolves", "")), paper, choices, tiny, reproducible,
