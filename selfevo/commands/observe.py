@@ -41,6 +41,6 @@ class Report(Observer):
             return
         try:
             write(self.root, status)
-        except StoreError as error:
+        except (StoreError, KeyboardInterrupt) as error:  # a second Ctrl-C drops the page: `selfevo report` writes it later
             with suppress(OSError), (self.root / "log.txt").open("a") as log:  # a full disk has no room for this line either
-                log.write(f"report: {error}\n")
+                log.write(f"report: {str(error) or 'interrupted'}\n")
