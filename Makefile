@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale quickstart test test-slow test-scale bench bench-peers ledger lint format wheel clean
+.PHONY: help setup setup-scale quickstart test test-slow test-scale bench bench-peers ledger docs reference lint format wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ bench-peers: .venv-vllm/.stamp ## create .venv-vllm: vLLM for the CPU, which onl
 ledger: setup ## write docs/methods.md from the experiments and their recorded results
 	@.venv/bin/selfevo reproduce --ledger docs/methods.md
 
+docs: setup ## build the documentation into site/ (warnings are errors)
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict -q
+
+reference: setup ## write docs/reference/ from the docstrings of components
+	@$(PY) scripts/reference.py
+
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
@@ -69,4 +75,4 @@ wheel: setup ## build the wheel into dist/
 	@$(PY) -m build --wheel --no-isolation
 
 clean: ## remove build products and caches (runs and .venv stay)
-	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache

@@ -66,13 +66,14 @@ class File:
 
     @cached_property
     def title(self) -> str:
-        """The first comment line that is no package directive."""
+        """The first comment's first line, and those after it up to where a sentence ends; package directives left out."""
+        said: list[str] = []
         for line in self.text.splitlines():
-            if not line.startswith("#"):
+            if not line.startswith("#") or (said and said[-1].endswith((".", ")", "`"))):
                 break
             if not PACKAGE.match(line):
-                return line.lstrip("# ").rstrip()
-        return ""
+                said.append(line.lstrip("# ").rstrip())
+        return " ".join(said)
 
     @property
     def package(self) -> str | None:

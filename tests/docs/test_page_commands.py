@@ -14,7 +14,7 @@ LEDGERS = ("decisions.md", "methods.md", "performance.md")
 """Pages whose runs take hours: their specs are checked, and the scripts they name must exist."""
 
 MOST_SKIPPED = 4
-QUICK = ("selfevo validate", "selfevo list", "selfevo plan", "selfevo reproduce", "selfevo --", "make ")
+QUICK = ("selfevo validate", "selfevo list", "selfevo show", "selfevo plan", "selfevo reproduce", "selfevo --", "make ")
 
 
 def case(block: Block) -> object:

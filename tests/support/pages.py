@@ -102,7 +102,7 @@ class Desk:
         """Exit status and output (both streams) of a command; `<time>` in a path is the first run there is."""
         command = self._timed(command)
         if command not in self.done:
-            inside = re.match(r"selfevo (validate|list|plan|reproduce)\b", command) and not any(c in command for c in "|>'\"")
+            inside = re.match(r"selfevo (validate|list|show|plan|reproduce)\b", command) and not any(c in command for c in "|>'\"")
             self.done[command] = self._inside(command) if inside else self._outside(command)
         return self.done[command]
 
