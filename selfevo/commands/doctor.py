@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 USAGE = """usage: selfevo doctor [--json]
 
+What this machine can run, a line each, and what to do about what is missing.
 Exit status 0, or 1 when something is missing that selfevo cannot do without."""
 STYLES = {"ok": "green", "missing": "yellow", "problem": "red"}
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 USAGE = """usage: selfevo list [WORD...] [--json] [--config-dir DIR]
 
-Without a word: every experiment. A word filters by text, group=choice by component; several must all match. The name of a config group
-alone lists its choices.
+Without a word: every experiment. A word filters by text, group=choice by
+component; several must all match. The name of a config group alone lists its
+choices.
 
   selfevo list self-play               experiments that mention it
-  selfevo list curriculum=sec          that use this curriculum (or one whose first line names it)
+  selfevo list curriculum=sec          that use it (or what its first line names)
   selfevo list optimizer=grpo tiny     GRPO with the bundled policy
   selfevo list optimizer               the choices of a group"""
 

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from ..planning.plan import Plan
     from ..spec import RunSpec
 
-USAGE = """usage: selfevo plan [key=value ...] [--prompt TOKENS] [--reply TOKENS] [-v] [--json] [--config-dir DIR]
+USAGE = """usage: selfevo plan [key=value ...] [--prompt TOKENS] [--reply TOKENS]
+                    [-v] [--json] [--config-dir DIR]
 
-The other arguments are those of `selfevo run`. cluster=1x8 (or 4x8; cluster.gpu=a100-80g) describes the machines; without it they are
-this one. Exit status 0 when it fits, 1 when it does not, 2 for a mistake."""
+Memory, work and hours of a spec; starts nothing. The other arguments are those
+of `selfevo run`. cluster=1x8 (or 4x8; cluster.gpu=a100-80g) describes the
+machines; without it they are this one. Exit status 0 when it fits, 1 when it
+does not, 2 for a mistake.
+
+  selfevo plan experiment=qwen3_4b/grpo cluster=1x8"""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,15 +13,20 @@ from typing import NoReturn
 
 from ..errors import UserError, nearest
 
-USAGE = """usage: selfevo reproduce [ID...] [--seeds 0,1,2] [--at-once N] [--dir DIR] [--config-dir DIR] [key=value ...]
+USAGE = """usage: selfevo reproduce [ID...] [--seeds 0,1,2] [--at-once N] [--dir DIR]
+                         [--config-dir DIR] [key=value ...]
                          [--record] [--json] [--dry-run]
        selfevo reproduce --ledger FILE
 
-Without an ID: the methods there are, with their last recorded verdict. With IDs: runs each method's tiny experiment and its named
-baseline once per seed, reads both at equal generated tokens, and prints the effect with its interval over seeds. Finished runs in DIR
-(outputs/reproduce) are kept, so the same command goes on after a Ctrl-C. --at-once N runs N at a time. key=value goes to both sides.
---dry-run lists the runs and starts none.
---record keeps the result with the package, --ledger writes the page of all methods from what is recorded."""
+Without an ID: the methods there are, with their last recorded verdict. With
+IDs: runs each method's tiny experiment and its named baseline once per seed,
+reads both at equal generated tokens, and prints the effect with its interval
+over seeds. Finished runs in DIR (outputs/reproduce) are kept, so the same
+command goes on after a Ctrl-C. --at-once N runs N at a time. key=value goes to
+both sides. --dry-run lists the runs and starts none. --record keeps the result
+with the package, --ledger writes the page of all methods from what is recorded.
+
+  selfevo reproduce sec --seeds 0,1,2 --at-once 2"""
 
 OPTIONS = ("--seeds", "--at-once", "--dir", "--record", "--json", "--dry-run", "--ledger", "--config-dir", "--help")
 

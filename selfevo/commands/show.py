@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 USAGE = """usage: selfevo show EXPERIMENT [--config-dir DIR]
 
-The loop as a picture of stages and roles, the settings that differ from the baseline, the paper's numbers and what nobody could confirm,
-the result recorded here, and the commands that run it.
+The loop as a picture of stages and roles, the settings that differ from the
+baseline, the paper's numbers and what nobody could confirm, the result recorded
+here, and the commands that run it.
 
   selfevo show sec           the paper's setting
   selfevo show tiny/sec      the run with the bundled policy"""

@@ -12,8 +12,10 @@ from . import arguments as args
 
 USAGE = """usage: selfevo validate [key=value ...] [--config-dir DIR]
 
-Takes the arguments of `selfevo run`, starts nothing, and says in sentences what such a run does: who samples what, how it is judged,
-what is trained, how often it is measured, how much is sampled. Mistakes are listed all at once, with exit status 2.
+Takes the arguments of `selfevo run`, starts nothing, and says in sentences what
+such a run does: who samples what, how it is judged, what is trained, how often
+it is measured, how much is sampled. Mistakes are listed all at once, with exit
+status 2.
 
   selfevo validate experiment=quickstart optimizer=rloo scale=tiny"""
 

@@ -39,6 +39,14 @@ def test_help_lists_every_command_and_imports_neither_hydra_nor_torch() -> None:
     assert all(f"\n  {name} " in out for name in cli.COMMANDS)
 
 
+@pytest.mark.parametrize("name", ["validate", "plan", "list", "show", "reproduce", "doctor"])
+def test_the_help_of_a_command_fits_eighty_columns_and_shows_a_call(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.count(f"selfevo {name} ") >= (1 if name == "doctor" else 2)
+
+
 @pytest.mark.parametrize("arguments, line", [
     (["lst"], "selfevo: unknown command 'lst'; did you mean 'list'? (valid: compare, "),
     (["seed=1"], "selfevo: unknown command 'seed=1'; overrides go after a command: selfevo run seed=1"),
