@@ -20,10 +20,10 @@ Without a word: every experiment. A word filters by text, group=choice by
 component; several must all match. The name of a config group alone lists its
 choices.
 
-  selfevo list self-play               experiments that mention it
-  selfevo list curriculum=sec          that use it (or what its first line names)
-  selfevo list optimizer=grpo tiny     GRPO with the bundled policy
-  selfevo list optimizer               the choices of a group"""
+  selfevo list majority              experiments that mention it
+  selfevo list curriculum=sec        that use it (or what its first line names)
+  selfevo list optimizer=grpo tiny   GRPO with the bundled policy
+  selfevo list optimizer             the choices of a group"""
 
 WIDE = 150
 """Columns from which an experiment is one row."""

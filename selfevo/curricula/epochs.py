@@ -67,7 +67,7 @@ class Epochs:
     def _shuffled(self) -> list[int]:
         order = list(range(len(self.tasks)))  # type: ignore[arg-type]
         if not order:
-            raise UserError("Epochs: the task source is empty")
+            raise UserError("Epochs: the task source is empty; see its path, split and filters")
         if self.shuffle:
             random.Random(self._seed).shuffle(order)
         return order

@@ -23,7 +23,7 @@ class Mixture:
 
     def __init__(self, curricula: Mapping[str, Curriculum], weights: Mapping[str, Number] | None = None):
         if not curricula:
-            raise UserError("curriculum mixture: no curricula")
+            raise UserError("Mixture: no curricula; expected at least one under `curricula`")
         for name in weights or {}:
             if name not in curricula:
                 raise UserError(f"curriculum mixture: weight for unknown curriculum '{name}'{nearest(name, curricula)}")

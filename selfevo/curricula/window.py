@@ -122,7 +122,7 @@ class Window:
                 self._number = {cell: i for i, cell in enumerate(self._cells)}
             n = len(self._cells) if self.by == "cell" else len(self.tasks)  # type: ignore[arg-type]
             if n == 0:
-                raise UserError("Window: the task source is empty")
+                raise UserError("Window: the task source is empty; see its path, split and filters")
             self._inside = FenwickSet(n)
         return self._inside
 

@@ -112,7 +112,7 @@ def _read(path: str) -> Any:
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"engine.replies: no file '{path}'") from error
+        raise UserError(f"engine.replies: no file '{path}'; expected replies, or a YAML file that holds them") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"engine.replies: '{path}' cannot be read ({' '.join(str(error).split())})") from error
 
@@ -125,7 +125,7 @@ def _rules(replies: Any) -> dict[str, Rule]:
     else:
         raise UserError(f"engine.replies: expected a list or a mapping of replies, got {type(replies).__name__}")
     if not rules:
-        raise UserError("engine.replies: there are no replies")
+        raise UserError("engine.replies: there are no replies; expected a list, or a mapping {part of a prompt: reply}")
     return rules
 
 

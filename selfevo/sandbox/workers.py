@@ -142,7 +142,7 @@ class Pool:
             return _birth(lambda: Worker(self.isolation, self.preload))
         except Lost as lost:
             if self.isolation == "none":
-                raise UserError(f"sandbox: a worker could not start: {lost}") from None
+                raise UserError(f"sandbox: a worker could not start: {lost} (selfevo doctor says what is missing)") from None
             raise UserError(refusal(str(lost))) from None
 
     def close(self) -> None:

@@ -261,7 +261,7 @@ def _loaded(cfg: Any, where: str) -> RunSpec:
 
     raw = OmegaConf.to_container(cfg, resolve=False)
     if not isinstance(raw, dict):
-        raise UserError(f"{where}: holds no spec")
+        raise UserError(f"{where}: holds no spec; expected a mapping of keys such as policies, stages and loop")
     return check({str(k): v for k, v in raw.items()})
 
 

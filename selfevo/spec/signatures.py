@@ -94,7 +94,7 @@ def _module(name: str, target: str) -> ModuleType:
             raise UserError(f"'{target}' needs the package '{error.name}', which is not installed") from error
     parent, _, last = name.rpartition(".")
     if not parent:
-        raise UserError(f"'{target}': no package '{name}' is installed")
+        raise UserError(f"'{target}': no package '{name}' is installed; install it, or name its folder in PYTHONPATH")
     package = _module(parent, target)
     inside = [m.name for m in pkgutil.iter_modules(getattr(package, "__path__", []))]
     classes = [n for n, v in vars(package).items() if inspect.isclass(v) and not n.startswith("_")]

@@ -32,7 +32,7 @@ class Configs:
         search = create_config_search_path(str(configs()))
         for folder in config_dirs:
             if not Path(folder).is_dir():
-                raise UserError(f"--config-dir {folder}: no such folder")
+                raise UserError(f"--config-dir {folder}: no such folder; expected one that holds config groups, such as experiment/")
             search.prepend(provider="command-line", path=f"file://{Path(folder).resolve()}", anchor=SearchPathQuery(provider="schema"))
         self.base = base
         self.loader: ConfigLoaderImpl = ConfigLoaderImpl(config_search_path=search)

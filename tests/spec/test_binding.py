@@ -117,7 +117,7 @@ def test_every_mistake_of_a_tree_is_collected_with_its_path() -> None:
     ("shapes.Shap", "a.b._target_: 'shapes' has no 'Shap'; did you mean 'Shape'? (valid: Point, Shape)"),
     ("selfevo.rollouts.Singel", "a.b._target_: 'selfevo.rollouts' has no 'Singel'; did you mean 'Single'?"),
     ("selfevo.rolouts.Single", "a.b._target_: 'selfevo' has no module 'rolouts'; did you mean 'rollouts'?"),
-    ("nowhere.Thing", "a.b._target_: 'nowhere.Thing': no package 'nowhere' is installed"),
+    ("nowhere.Thing", "a.b._target_: 'nowhere.Thing': no package 'nowhere' is installed; install it, or name its folder in PYTHONPATH"),
     ("Single", "a.b._target_: 'Single' is no import path (expected package.module.Class)"),
     ("selfevo.errors.EXIT_USER", "a.b._target_: 'selfevo.errors.EXIT_USER' is a int, not a class or a factory"),
 ])

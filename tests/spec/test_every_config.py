@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from selfevo import spec
-from selfevo.commands.list import title
+from selfevo.catalogue.files import File
 
 ROOT = spec.configs()
 FILES = sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.yaml"))
@@ -51,7 +51,7 @@ def test_every_choice_of_every_group_composes_and_binds(group: str, choice: str)
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_config_opens_with_a_line_that_says_what_it_is(file: Path) -> None:
-    assert len(title(ROOT / file)) > 10
+    assert len(File(ROOT / file).title) > 10
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
