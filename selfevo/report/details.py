@@ -55,7 +55,8 @@ class Details:
         }  # fmt: skip
         if row["score"] is not None:
             _score(out, row["score"])
-        return {k: v for k, v in out.items() if v not in (None, {}, [], "")}
+        # An episode that failed at once has no turns; they and their tokens stay, empty, for those who go through them.
+        return {k: v for k, v in out.items() if k in ("turns", "_tokens") or v not in (None, {}, [], "")}
 
     def _turn(self, turn: Mapping[str, Any], policy: str) -> dict[str, Any]:
         text = turn["text"]

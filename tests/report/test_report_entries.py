@@ -126,6 +126,15 @@ def test_advantages_lie_on_the_turns_the_policy_wrote(made, monkeypatch):
     assert [t.get("logp") for t in detail["turns"]] == [None, [-0.5, -1.25], None, [0]]
 
 
+def test_an_episode_that_failed_before_its_first_turn_is_listed_with_its_error(made):
+    failed = Trajectory("main.0/rollout/0", Task({"q": "?"}), "solver", "s@0", (), "e", status="error", error="the player left")
+    sample = Sample("main.0/rollout/0", (1,), {"train": (9,)}, {"outcome": -0.5})
+    spec = "optimizer: {advantage: {outcome: {}}}\n"
+    run = made([Row.of(failed)], extra=[("train", (samples_table([sample]), "samples"))], spec=spec)
+    (detail,) = browsed(run, Entries(run)).details.values()
+    assert (detail["turns"], detail["error"]) == ([], "the player left") and "_tokens" not in detail
+
+
 def test_tokens_that_spell_the_text_are_cut_where_they_end_and_others_are_not_cut():
     spelled = {(1,): "ab", (2,): "\ufffd", (2, 3): "😀", (4,): "", (5,): "z"}
     assert cuts([1, 2, 3, 4, 5], "ab😀z", lambda ids: spelled[tuple(ids)]) == [2, 0, 2, 0, 1]  # 😀 is two UTF-16 units
