@@ -143,12 +143,14 @@ class Learner:
                 with training(weights.module, self.gradient_checkpointing):
                     for number, indices in enumerate(plan):
                         self._step(session, weights, indices, ctx, first=number == 0)
-        except BaseException:
+        except BaseException as error:
             if kept is not None:
                 weights.rollback(kept[0])
                 if kept[1] is not None:
                     target.averages["ema"].load_state_dict(kept[1].state_dict())
             weights.clear()
+            if isinstance(error, TrainingError):  # what every rank found, so all of them are here
+                weights.hand_over()
             for name, state in before.items():
                 self.advantage[name].load_state_dict(state)  # type: ignore[attr-defined]
             raise

@@ -35,6 +35,11 @@ class Need:
         """Whether it is computed once for all samples before the first step (else: with each micro-batch)."""
         return self.kind == "logp" and self.ref not in ("sampler", "live")
 
+    @property
+    def beside(self) -> bool:
+        """Whether a policy, which may be the one that trains, is passed through beside each micro-batch."""
+        return self.ref not in ("", "sampler") and not self.ahead
+
 
 def parse(text: str, whose: str) -> Need:
     """The need behind a string; `whose` names the term in the UserError for one that means nothing."""

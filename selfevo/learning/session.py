@@ -144,6 +144,8 @@ class Session:
         parts = self._parts([i for i in indices if self.active[i]], weights.module)
         rounds = self.ranks.rounds(parts) if weights.lockstep else [(p, True) for p in self.ranks.share(parts)]
         losses: list[Tensor] = []
+        if not any(parse(need, f"objective.{name}").beside for name, term in self.terms.items() for need in term.needs):
+            weights.release()
         for number, (part, real) in enumerate(rounds, 1):
             with self.ranks.autocast():
                 live = Live([self.samples[i] for i in part], self.target, weights.module, self.resolve)

@@ -65,6 +65,12 @@ class Weights:
         for t in [*self.params.values(), *self.masters.values()]:
             t.grad = None
 
+    def release(self) -> None:
+        """Passes with gradients are about to be made, and nothing else reads the policy's weights. They need them all here."""
+
+    def hand_over(self) -> None:
+        """The policy's weights are those that are trained."""
+
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradients of one micro-batch; `last` of the step on this rank."""
         if loss.requires_grad:

@@ -25,7 +25,8 @@ class ZeroWeights:
     """AdamW whose state (stage 1), gradients (2) and weights (3) are divided among the ranks.
 
     Stages 1 and 2 train the policy's own tensors, which every rank holds whole. In stage 3 a twin of the model is divided, and the
-    policy's own model is what it is handed over to after every step: engines, checkpoints and forks find plain weights there.
+    policy's own model is what it is handed over to after every step: engines, checkpoints and forks find plain weights there. While
+    gradients are made its memory is given back (`release`).
     DeepSpeed averages gradients over ranks where the learner wants their sum, so the loss is multiplied by the number of ranks.
     Gradients are reduced inside backward passes, so every rank makes as many (`lockstep`).
     State goes out and in whole and by parameter name, in the format of `Weights`: a checkpoint of n ranks resumes on any number.
@@ -46,6 +47,7 @@ class ZeroWeights:
         self.module: Any = self.engine if self.divided else target.model
         self.tensors: Mapping[str, Tensor] = self.params
         self.steps = 0
+        self._released = False
         self._start_moments()
 
     def _check(self) -> None:
@@ -106,6 +108,27 @@ class ZeroWeights:
             for key in averaged:
                 averaged[key] = None
 
+    def release(self) -> None:
+        """Stage 3: give back the memory of the policy's own weights until they are handed over again. Tensors stay the objects they are,
+        so whoever holds them finds the new weights; those that share their memory with something else are left alone."""
+        if not self.divided:
+            return
+        for p in self.params.values():
+            storage = p.untyped_storage()
+            if storage.resizable() and storage.nbytes() == p.numel() * p.element_size():
+                storage.resize_(0)
+                self._released = True
+
+    def _hold(self) -> bool:
+        """Memory for the policy's own weights again, with nothing in it. False: it was there all the time, with them."""
+        if not self._released:
+            return False
+        for p in self.params.values():
+            if not p.untyped_storage().nbytes():
+                p.untyped_storage().resize_(p.numel() * p.element_size())
+        self._released = False
+        return True
+
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradients of one micro-batch."""
         self.engine.set_gradient_accumulation_boundary(last)
@@ -140,6 +163,7 @@ class ZeroWeights:
             return
         import deepspeed
 
+        self._hold()
         with torch.no_grad():
             for name, p in self.shared.items():
                 with deepspeed.zero.GatheredParameters([p]):
@@ -151,6 +175,8 @@ class ZeroWeights:
         """What is divided follows weights that were changed from outside (another version was loaded into the policy)."""
         from deepspeed.utils import safe_get_full_fp32_param
 
+        if self.ranks.agree(self._released):  # a step was broken off: nothing outside can have changed them
+            self.hand_over()
         changed = False
         for name, p in self.shared.items():
             now = self.params[name].detach()
@@ -163,6 +189,7 @@ class ZeroWeights:
         import deepspeed
         from deepspeed.utils import safe_set_full_fp32_param
 
+        self._hold()
         with torch.no_grad():
             for name, p in self.shared.items():
                 value = values[name].float().to(self.engine.device)

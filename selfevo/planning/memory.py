@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..learning.needs import parse
 from ..roles import split_ref
 from .cluster import GIB, Cluster
 from .launch import Launch
-from .policies import Held
+from .policies import Held, needs_of
 from .serving import Serving
 from .training import Fit
 
@@ -29,12 +30,18 @@ def items(
     """Everything there is. `frozen`: references to versions that are kept beside the live ones."""
     twins = sum(f.states.weights for f in owners(fits)) if launch.zero == 3 else 0.0
     weights = sum(p.bytes for p in policies.values()) + twins
+    resting = min(map(_resting, fits)) if twins else 0.0
     why = " + ".join(f"{p.shape.parameters:,} x {p.width} ({name})" for name, p in policies.items())
-    out = [Item("weights", weights, weights, why + (", and the twin that ZeRO 3 shares out" if twins else ""))]
+    out = [Item("weights", weights - resting, weights, why + (", and the twin that ZeRO 3 shares out" if twins else ""))]
     copies = sum(policies[name].copy for ref in frozen if (name := split_ref(ref)[0]) in policies)
     if copies:
         out.append(Item("frozen versions", copies, copies, ", ".join(sorted(frozen))))
     return out + _learners(fits, launch) + [_engine(name, s) for name, s in served.items() if not s.apart]
+
+
+def _resting(f: Fit) -> float:
+    """Bytes that stage 3 gives back while a policy trains: its own whole weights, where nothing reads them (`learning.zero`)."""
+    return 0.0 if any(parse(need, "objective").beside for need in needs_of(f.optimizer)) else f.policy.bytes
 
 
 def owners(fits: Sequence[Fit]) -> list[Fit]:

@@ -53,6 +53,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         **{f"rest_{stage}": {"stage": stage, "steps": STEPS - STEPS // 2, "start": "alone_half"} for stage in STAGES},
         **{f"several_{stage}": {"stage": stage, "steps": 2, "learner": SEVERAL} for stage in STAGES},
         **{f"bf16_{stage}": {"stage": stage, "steps": 3, "dtype": "bfloat16"} for stage in STAGES},
+        **{f"refused_{stage}": {"stage": stage, "refused": STEPS // 2} for stage in STAGES},
+        "live_3": {"stage": 3, "live": True},
     })  # fmt: skip
     end = start(folder, 1, {f"end_{stage}": {"steps": STEPS - STEPS // 2, "start": f"half_{stage}"} for stage in STAGES})
     return {**alone, **two, **end}
@@ -79,6 +81,13 @@ def test_a_checkpoint_of_two_ranks_goes_on_on_one_and_the_other_way_round(found:
     for name in (f"end_{stage}", f"rest_{stage}"):
         assert found[name][0]["losses"] == pytest.approx(alone["losses"][STEPS // 2 :], rel=1e-5, abs=1e-5), name
         assert apart(found[name][0], alone) < 1e-5, name
+
+
+@pytest.mark.parametrize("name", [*(f"refused_{stage}" for stage in STAGES), "live_3"])
+def test_an_update_that_is_refused_and_a_term_that_reads_the_policy_itself_change_nothing(found: Found, name: str) -> None:
+    for rank in found[name]:
+        assert rank["losses"] == pytest.approx(found["alone"][0]["losses"], rel=1e-5, abs=1e-5)
+        assert apart(rank, found["alone"][0]) < 1e-5
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -117,7 +126,7 @@ def bytes_per_parameter(tmp_path_factory: pytest.TempPathFactory) -> dict[int, l
     (0, 4, 4 + 8),                       # weights and moments
     (1, 4, 4 + (4 + 8) / 2),             # DeepSpeed keeps masters of float32 weights too
     (2, 4 / 2, 4 + (4 + 8) / 2),
-    (3, 4 / 2, 4 + (4 + 4 + 8) / 2),     # the first 4: the plain model that the divided weights are handed over to
+    (3, 4 / 2, (4 + 4 + 8) / 2),         # masters too; the policy's own weights have no memory meanwhile
 ])  # fmt: skip
 def test_memory_of_a_rank_is_what_theory_says(
     bytes_per_parameter: dict[int, list[dict[str, float]]], stage: int, gradients: float, rest: float
