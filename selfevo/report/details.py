@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,24 @@ COLUMNS = ["id", "task", "policy", "episode", "keys", "memories", "parent", "pre
 class Details:
     """Reads details of chosen trajectories of one run. Tables that are missing give none."""
 
-    def __init__(self, run: RunData):
+    def __init__(self, run: RunData, allows: Callable[[Path], bool] = lambda file: True):
         self.run = run
+        self._allows = allows
         self._names = set(_advantages(run.spec))
         self._decoders: dict[str, Decode | None] = {}
+        self._sources: dict[Path, set[str]] = {}
 
     def read(self, line: Line, rows: Iterable[int]) -> dict[int, dict[str, Any]]:
         """{row number: detail} of a table (its form is described in browser.js). Raises OSError, ValueError for an unreadable table."""
+        if not self._allows(self._file(line)):
+            raise OSError("the file lies elsewhere")
         found = {n: self._detail(row) for n, row in taken(self._file(line), COLUMNS, set(rows))}
         by_id = {d["id"]: d for d in found.values()}
         if by_id:
-            after = self.run.lines[self.run.lines.index(line) + 1 :]
-            self._judge(f"{line.path}/{line.stage}", after, by_id)
-            self._weigh(after, by_id)
+            source, after = f"{line.path}/{line.stage}", self.run.lines[self.run.lines.index(line) + 1 :]
+            self._judge(source, self._of(source, "scores", after), by_id)
+            if self._names:
+                self._weigh(self._of(source, "samples", after), by_id)
         for detail in found.values():
             del detail["_tokens"]
         return found
@@ -84,29 +89,38 @@ class Details:
             self._decoders[name] = decoder(self.run, name)
         return self._decoders[name]
 
-    def _judge(self, source: str, after: Sequence[Line], by_id: Mapping[str, dict[str, Any]]) -> None:
-        """Scores from the tables committed after these trajectories; a later one replaces an earlier one."""
+    def _of(self, source: str, kind: str, lines: Sequence[Line]) -> Iterator[Line]:
+        """Those of the lines whose table is of a kind, is there, and has anything about the trajectories of `source`. What each table is
+        about is read once."""
+        for line in lines:
+            file = self._file(line)
+            if line.entry.get("table") == kind and self._allows(file) and file.is_file():
+                if file not in self._sources:
+                    self._sources[file] = set(sources(file, kind))
+                if source in self._sources[file]:
+                    yield line
+
+    def _judge(self, source: str, tables: Iterable[Line], by_id: Mapping[str, dict[str, Any]]) -> None:
+        """Scores from these tables; a later one replaces an earlier one."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         ids = pa.array(list(by_id), pa.string())
-        for line in after:
-            if line.entry.get("table") != "scores" or not self._file(line).is_file():
-                continue
+        for line in tables:
             for batch in scan(self._file(line), ["source", "trajectory", "score"]):
                 here = pc.and_(pc.equal(batch.column("source"), source), pc.is_in(batch.column("trajectory"), ids))
                 for row in batch.filter(here).to_pylist():
                     _score(by_id[row["trajectory"]], row["score"])
 
-    def _weigh(self, after: Sequence[Line], by_id: Mapping[str, dict[str, Any]]) -> None:
+    def _weigh(self, tables: Iterable[Line], by_id: Mapping[str, dict[str, Any]]) -> None:
         """Advantages from the first train table that fitted each trajectory."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         missing = set(by_id)
-        for line in after:
-            if line.entry.get("table") != "samples" or not missing or not self._names or not self._file(line).is_file():
-                continue
+        for line in tables:
+            if not missing:
+                return
             names = {name for batch in scan(self._file(line), ["id"]) for name in batch.column("id").to_pylist()}
             wanted = {name for name in names if owner(name, missing)}
             if not wanted:
@@ -128,6 +142,20 @@ class Details:
             each = [numbers[name]] * len(sample["response"]) if values is None else values
             each = [_round(v) if mask is None or mask[i] else None for i, v in enumerate(each)]
             place(detail, sample["response"], each)
+
+
+def sources(file: Path, kind: str) -> Iterator[str]:
+    """The tables of trajectories ("main.3/rollout") that a table of scores judges or a table of samples was made of."""
+    import pyarrow.compute as pc
+
+    if kind == "scores":
+        for batch in scan(file, ["source"]):
+            yield from pc.unique(batch.column("source")).to_pylist()
+        return
+    for batch in scan(file, ["id"]):  # "<source>/<episode>.<n>", and "/<turn>" after it where each turn is a sample
+        stems = pc.unique(pc.replace_substring_regex(batch.column("id"), "/[^/]*$", ""))
+        yield from stems.to_pylist()
+        yield from pc.unique(pc.replace_substring_regex(stems, "/[^/]*$", "")).to_pylist()
 
 
 def place(detail: dict[str, Any], response: Sequence[int], values: Sequence[float | None]) -> None:

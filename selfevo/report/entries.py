@@ -6,7 +6,7 @@ One pass over the tables, by batches; of a trajectory nothing but these numbers 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +29,13 @@ class Part:
     """The trajectories of one table. `columns` are arrays [rows]: reward, level and length are floats (NaN for none), role, status
     and category are numbers into `Entries.names`, group, answer and reference numbers that tell groups and answers apart
     (-1: no answer; an answer that equals the reference as text has its number).
-    `trouble` says why the table could not be read."""
+    `trouble` says why the table could not be read; `revision` grows with every change of any part."""
 
     line: Line
     rows: int = 0
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     trouble: str = ""
+    revision: int = 0
 
     @property
     def file(self) -> str:
@@ -70,18 +71,31 @@ def hashed(values: pa.Array) -> np.ndarray:
 class Entries:
     """All tables of trajectories of a run, in order of commit; `names` are the texts behind the codes."""
 
-    def __init__(self, run: RunData):
-        self.root = run.root
+    def __init__(self, run: RunData, allows: Callable[[Path], bool] = lambda file: True):
+        self.root, self.parts, self.revision = run.root, list[Part](), 0
+        self._allows = allows
         self._codes = {name: Codes() for name in CODES}
-        self.parts = [Part(line) for line in run.lines if line.entry.get("table") == "rows"]
-        by_source = {f"{p.line.path}/{p.line.stage}": p for p in self.parts}
-        for part in self.parts:
+        self._taken = 0
+        self._by_source: dict[str, Part] = {}
+        self.add(run.lines)
+
+    def add(self, lines: Sequence[Line]) -> None:
+        """Read the tables of a run's lines that are new; `lines` begins with those that were there before."""
+        new, self._taken = lines[self._taken :], len(lines)
+        parts = [Part(line) for line in new if line.entry.get("table") == "rows"]
+        self._by_source |= {f"{p.line.path}/{p.line.stage}": p for p in parts}
+        touched = set(map(id, parts))
+        for part in parts:
             self._safely(part, self._read)
-        for line in run.lines:
-            if line.entry.get("table") == "scores":
-                file = run.root / f"tables/{line.path}/{line.stage}.parquet"
-                if file.is_file():
-                    self._judge(file, by_source)
+        self.parts += parts
+        for line in new:
+            file = self.root / f"tables/{line.path}/{line.stage}.parquet"
+            if line.entry.get("table") == "scores" and self._allows(file) and file.is_file():
+                touched |= set(map(id, self._judge(file)))
+        for part in self.parts:
+            if id(part) in touched:
+                self.revision += 1
+                part.revision = self.revision
 
     @property
     def total(self) -> int:
@@ -94,6 +108,8 @@ class Entries:
 
     def _safely(self, part: Part, read: Any) -> None:
         try:
+            if not self._allows(self.root / part.file):
+                raise OSError("the file lies elsewhere")
             if not (self.root / part.file).is_file():
                 raise OSError("the file is missing")
             read(part)
@@ -134,21 +150,23 @@ class Entries:
             "reference": reference[at] if len(at) else np.zeros(0, dtype=np.int64),
         }  # fmt: skip
 
-    def _judge(self, file: Path, by_source: Mapping[str, Part]) -> None:
-        """Put the rewards of a table of scores where the trajectories are; a later table replaces an earlier one."""
+    def _judge(self, file: Path) -> list[Part]:
+        """Put the rewards of a table of scores where the trajectories are; a later table replaces an earlier one. Gives the parts judged."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         ids: dict[str, pa.Array] = {}
+        judged: dict[str, Part] = {}
         try:
             for batch in scan(file, ["source", "trajectory", "score.rewards", "score.info"]):
                 given, codes = rewards(batch.column("score")), hashed(answers(batch.column("score")))
                 for source in pc.unique(batch.column("source")).to_pylist():
-                    part = by_source.get(source)
+                    part = self._by_source.get(source)
                     if part is None or not part.rows:
                         continue
                     if source not in ids:
                         ids[source] = pa.concat_arrays([b.column("id") for b in scan(self.root / part.file, ["id"])])
+                    judged[source] = part
                     here = pc.equal(batch.column("source"), source).to_numpy(zero_copy_only=False)
                     at = pc.index_in(batch.column("trajectory"), ids[source]).fill_null(-1).to_numpy(zero_copy_only=False)
                     here &= at >= 0
@@ -156,7 +174,8 @@ class Entries:
                     told = here & (codes >= 0)
                     part.columns["answer"][at[told]] = codes[told]
         except (OSError, ValueError):
-            return  # the page's tables of metrics still tell the means
+            pass  # the page's tables of metrics still tell the means
+        return list(judged.values())
 
 
 def answers(score: pa.StructArray) -> pa.StringArray:
