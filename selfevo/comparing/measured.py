@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ class Estimate:
 class Evaluation:
     """The last evaluation of a suite. `solved`: {task id: (samples that solved it, samples)}, empty where the table is gone.
 
-    `metrics` are those of the suite without their "eval/<suite>/"; `path` and `stage` name the execution.
+    `metrics` are those of the suite without their "eval/<suite>/"; `path` and `stage` name the execution, `table` its file; `judged` is
+    the reward that decides, and from where on a sample counts as solved.
     """
 
     suite: str
@@ -37,11 +39,8 @@ class Evaluation:
     stage: str
     metrics: Mapping[str, float]
     solved: Mapping[str, tuple[int, int]]
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """Share of the samples that solved each task."""
-        return {task: right / samples for task, (right, samples) in self.solved.items()}
+    table: Path = Path()
+    judged: tuple[str, float] = ("score", 0.5)
 
     def estimates(self) -> dict[str, Estimate]:
         """pass@1, pass@k and maj@k as the run logged them. Intervals are percentile bootstraps over tasks: the one the run logged with its
@@ -78,8 +77,8 @@ def _evaluation(run: RunData, suite: str, line: Line) -> Evaluation:
     prefix = f"eval/{suite}/"
     metrics = {name.removeprefix(prefix): value for name, value in line.metrics.items() if name.startswith(prefix)}
     table = run.root / "tables" / line.path / f"{line.stage}.parquet"
-    correct, threshold = _judgement(run, line.stage)
-    return Evaluation(suite, line.path, line.stage, metrics, solved(table, correct, threshold) if table.is_file() else {})
+    judged = _judgement(run, line.stage)
+    return Evaluation(suite, line.path, line.stage, metrics, solved(table, *judged) if table.is_file() else {}, table, judged)
 
 
 def _judgement(run: RunData, stage: str) -> tuple[str, float]:
@@ -92,8 +91,11 @@ def _judgement(run: RunData, stage: str) -> tuple[str, float]:
 
 
 def solved(table: Path, correct: str, threshold: float) -> dict[str, tuple[int, int]]:
-    """{task id: (samples with at least that reward, samples)}, by task id. As in `evals.Suite`: pruned trajectories are no samples, and
-    one without the reward did not solve its task. Raises StoreError for a table that cannot be read."""
+    """{task id: (samples with at least that reward, samples)}, by task id.
+
+    As in `evals.Suite`: pruned trajectories and those that an episode passed through on its way are no samples, and one without the
+    reward did not solve its task. Raises StoreError for a table that cannot be read.
+    """
     import pyarrow as pa
 
     from ..tables import scan, task_from_json
@@ -102,10 +104,10 @@ def solved(table: Path, correct: str, threshold: float) -> dict[str, tuple[int, 
     counts: dict[str, list[int]] = {}
     ids: dict[str, str] = {}
     try:
-        for batch in scan(table, ["task", "status", "score"]):
-            columns = (words(batch.column("task")), words(batch.column("status")), values(batch.column("score")))
-            for text, status, score in zip(*columns, strict=True):
-                if status == "pruned":
+        for batch in scan(table, ["task", "status", "keys", "score"]):
+            texts, statuses = words(batch.column("task")), words(batch.column("status"))
+            for text, status, keys, score in zip(texts, statuses, values(batch.column("keys")), values(batch.column("score")), strict=True):
+                if status == "pruned" or keys.get("final") == "no":
                     continue
                 if text not in ids:
                     ids[text] = task_from_json(text).id
@@ -116,3 +118,20 @@ def solved(table: Path, correct: str, threshold: float) -> dict[str, tuple[int, 
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{table}: cannot be read ({str(error).splitlines()[0]})") from error
     return {task: (right, samples) for task, (right, samples) in sorted(counts.items())}
+
+
+def questions(table: Path, ids: Collection[str]) -> dict[str, str]:
+    """{task id: its question} of some tasks of a table: the prompt variable "question", else the first one."""
+    from ..tables import scan
+    from ..tables.read import words
+
+    out: dict[str, str] = {}
+    for batch in scan(table, ["task"]):
+        for text in dict.fromkeys(words(batch.column("task"))):
+            body = json.loads(text)
+            if body["id"] in ids and body["id"] not in out:
+                shown = body["vars"].get("question", next(iter(body["vars"].values()), ""))
+                out[body["id"]] = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+        if len(out) == len(ids):
+            break
+    return out

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from . import arm_tables
 from .comparison import Comparison
 from .tables import Table, tables, widths
 
@@ -39,6 +40,7 @@ def as_csv(comparison: Comparison) -> str:
     rows: list[dict[str, Any]] = []
     for i, found in enumerate(c.runs):
         row: dict[str, Any] = {"run": found.label, "directory": str(found.root), "status": found.status, "error": found.error}
+        row |= {"arm": c.arms[c.arm_of(i)].label} if c.seeded else {}
         row |= {name: column[i] for name, column in c.settings.items()}
         for suite, evaluation in c.evaluations[i].items():
             for name, e in evaluation.estimates().items():
@@ -69,12 +71,23 @@ def as_json(comparison: Comparison) -> str:
             "overrides": list(found.overrides), "settings": {name: column[i] for name, column in c.settings.items()},
             "results": results, "cost": None if cost is None else asdict(cost),
         })  # fmt: skip
+    labels = [found.label for found in c.runs]
+    arms = []
+    for i, arm in enumerate(c.arms):
+        mean = {suite: {kind: asdict(over) for kind, by in arm_tables.finals(c, suite).items() if (over := by[i]) is not None}
+                for suite in c.suites}  # fmt: skip
+        arms.append({"arm": arm.label, "runs": [labels[r] for r in arm.runs], "settings": dict(arm.settings), "results": mean})
     whole = {
-        "runs": runs, "spec_differences": c.spec,
-        "speed": [{**asdict(speed), "at": dict(zip((f.label for f in c.runs), asdict(speed)["at"], strict=True))} for speed in c.speeds],
+        "runs": runs, "arms": arms, "spec_differences": c.spec,
+        "speed": [{"suite": speed.suite, "budgets": speed.budgets, "at": dict(zip(labels, asdict(speed)["at"], strict=True)),
+                   "curves": {label: [asdict(p) for p in curve] for label, curve in zip(labels, speed.curves, strict=True)}}
+                  for speed in c.speeds],
         "paired": [
-            {"suite": a.suite, "baseline": c.runs[a.baseline].label,
-             "differences": {f.label: asdict(d) for f, d in zip(c.runs, a.by_run, strict=True) if d is not None}}
+            {"suite": a.suite, "baseline": labels[c.arms[a.baseline].runs[0]],
+             "differences": {label: asdict(d) | {"to": labels[to]}
+                             for label, d, to in zip(labels, a.by_run, a.partner, strict=True) if d is not None and to is not None},
+             "arms": {arm.label: asdict(d) for arm, d in zip(c.arms, a.by_arm, strict=True) if d is not None},
+             "not_compared": {label: why for label, why in zip(labels, a.why, strict=True) if why}}
             for a in c.against
         ],
     }  # fmt: skip
@@ -84,7 +97,7 @@ def as_json(comparison: Comparison) -> str:
 def _terminal(table: Table, width: int) -> str:
     rows = [[_short(cell) for cell in row] for row in table.rows]
     lines = [table.title]
-    for block in _blocks(table, rows, width):
+    for block in _blocks(table, rows, width) if rows else ():
         if len(lines) > 1:
             lines.append("")
         sizes = [max(len(table.columns[i]), *(len(row[i]) for row in rows)) for i in block]
@@ -123,7 +136,8 @@ def _markdown(table: Table) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     rule = "|" + "|".join(" --- |"[:-2] + (" " if left else ": ") for left in table.left) + "|"
-    return "\n".join([f"### {table.title}", "", line(table.columns), rule, *map(line, table.rows), *(f"\n{note}" for note in table.notes)])
+    body = ["", line(table.columns), rule, *map(line, table.rows)] if table.rows else []
+    return "\n".join([f"### {table.title}", *body, *(f"\n{note}" for note in table.notes)])
 
 
 SPECIAL = {
@@ -140,5 +154,6 @@ def _latex(table: Table) -> str:
     notes = ["".join(SPECIAL.get(c, c) for c in note) + r"\par" for note in table.notes]
     columns = "".join("l" if left else "r" for left in table.left)
     body = [r"\hline", line(table.columns), r"\hline", *map(line, table.rows), r"\hline"]
-    head = [r"\begin{table}", rf"\caption{{{title}}}", rf"\begin{{tabular}}{{{columns}}}"]
-    return "\n".join([*head, *body, r"\end{tabular}", *([r"\par\footnotesize", *notes] if notes else []), r"\end{table}"])
+    grid = [rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}"] if table.rows else []
+    head = [r"\begin{table}", rf"\caption{{{title}}}"]
+    return "\n".join([*head, *grid, *([r"\par\footnotesize", *notes] if notes else []), r"\end{table}"])

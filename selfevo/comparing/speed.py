@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,12 @@ from ..report.summary import times, tokens
 
 @dataclass(frozen=True)
 class Point:
-    """A value of a metric, and what the run had spent by then, evaluations left out."""
+    """A value of a metric, and what the run had spent by then, evaluations left out. `updates`: train stages by then."""
 
     tokens: float
     seconds: float
     value: float
+    updates: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def curve(run: RunData, metric: str) -> list[Point]:
             spent += generated(line)
             seconds += line.seconds
         if metric in line.metrics:
-            out.append(Point(spent, seconds, line.metrics[metric]))
+            out.append(Point(spent, seconds, line.metrics[metric], line.updates))
     return out
 
 
@@ -75,6 +77,28 @@ def at_cost(points: Sequence[Point], limit: float, axis: str) -> AtCost:
         area += value * (cost - since)
         value, since = point.value, cost
     return AtCost(value, (area + value * (limit - since)) / limit)
+
+
+def first_at(points: Sequence[Point], level: float, axis: str) -> float | None:
+    """The cost at which a curve was first measured at `level` or above; None where it never was."""
+    return next((float(getattr(p, axis)) for p in points if p.value >= level), None)
+
+
+def levels(curves: Sequence[Sequence[Point]], most: int = 4) -> list[float]:
+    """Two to `most` round values between where the curves begin and the best that one of them reached (fewer where there is no room)."""
+    curves = [c for c in curves if len(c) > 1]
+    if not curves:
+        return []
+    low, high = min(c[0].value for c in curves), max(p.value for c in curves for p in c)
+    out: list[float] = []
+    for step in (0.5, 0.25, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001):
+        found = [round(i * step, 6) for i in range(math.floor(low / step) + 1, math.floor(high / step + 1e-9) + 1)]
+        if len(found) > most:
+            return out or found[:: -(-len(found) // most)]
+        out = found
+        if len(out) >= 3:
+            break
+    return out
 
 
 def spent(run: RunData) -> Spent:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Literal
 
 from ..comparing.speed import Point, curve, generated, spent
+from ..comparing.student import over_seeds
 from ..errors import UserError, nearest
 from ..report.read import RunData
 from ..spec.reproduction import Reproduction
 
 Verdict = Literal["shown", "not shown", "opposite"]
-
-STUDENT = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""0.975 quantiles of Student's t for 1 to 30 degrees of freedom; more use the last, which is a little wide."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,8 @@ def effect(pairs: Sequence[Pair], better: Literal["higher", "lower"]) -> Effect:
     mean = fmean(differences)
     if mean and len(set(differences)) == 1:
         raise UserError(f"every seed gave the same difference ({mean:+.3f}): the seed does not reach what is compared")
-    half = STUDENT[min(len(pairs) - 1, len(STUDENT)) - 1] * stdev(differences) / math.sqrt(len(pairs))
-    low, high = mean - half, mean + half
+    over = over_seeds(differences)
+    assert over is not None and over.low is not None and over.high is not None
+    low, high = over.low, over.high
     verdict: Verdict = "shown" if low > 0 else "opposite" if high < 0 else "not shown"
     return Effect(mean, low, high, verdict)

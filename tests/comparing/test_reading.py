@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from selfevo.comparing.measured import evaluations, solved
 from selfevo.comparing.settings import differences, flatten, spec_differences
 from selfevo.errors import StoreError, UserError
 from selfevo.evals.estimators import interval
+from selfevo.records import Row
 from selfevo.report.read import read_run
 from selfevo.sweeps.jobs import Jobs, Outcome
 
@@ -112,6 +114,8 @@ def test_flattening_names_every_leaf() -> None:
 def test_solved_samples_are_counted_per_task_as_the_suite_counts_them(write_run: Write, sample: Callable) -> None:
     rows = [sample("a", 0, 1.0), sample("a", 1, 0.4), sample("b", 0, None), sample("b", 1, 0.5), sample("b", 2, 1.0, status="pruned"),
             sample("c", 0, 0.0), sample("c", 1, 0.0)]  # fmt: skip
+    way = sample("c", 2, 1.0)  # a hop on the way of its episode is no sample
+    rows.append(Row.of(dataclasses.replace(way.trajectory, keys={**way.trajectory.keys, "final": "no"})).rewarded("score", 1.0))
     root = write_run("a", [(0.5, 0, 0)], rows)
     table = root / "tables" / "start" / "evaluate.parquet"
     ids = {q: sample(q, 0, 1.0).trajectory.task.id for q in "abc"}
@@ -136,6 +140,7 @@ def test_a_run_whose_table_is_gone_still_shows_what_it_logged(write_run: Write, 
     assert comparison.evaluations[0]["sums"].estimates()["pass@1"].value == 0.5
     assert comparison.evaluations[0]["sums"].estimates()["pass@1"].low is None
     assert comparison.against[0].by_run == [None, None]
+    assert comparison.against[0].why[1] == f"the baseline's table of answers is gone ({roots[0]}/tables/start/evaluate.parquet)"
 
 
 def test_a_corrupt_table_is_named(write_run: Write, sample: Callable) -> None:
@@ -146,14 +151,14 @@ def test_a_corrupt_table_is_named(write_run: Write, sample: Callable) -> None:
         compare([root])
 
 
-def test_the_second_of_two_runs_is_compared_with_the_first_and_all_with_a_baseline(write_run: Write, sample: Callable) -> None:
+def test_all_are_compared_with_the_first_or_with_a_baseline(write_run: Write, sample: Callable) -> None:
     a = write_run("a", [(0.5, 0, 0)], [sample("x", 0, 0.0), sample("y", 0, 1.0)])
     b = write_run("b", [(1.0, 0, 0)], [sample("x", 0, 1.0), sample("y", 0, 1.0)])
     c = write_run("c", [(0.0, 0, 0)], [sample("x", 0, 0.0), sample("z", 0, 0.0)])
     two = compare([a, b]).against[0]
     assert two.baseline == 0
     assert [d and (d.tasks, d.mean, d.alone) for d in two.by_run] == [None, (2, 0.5, 0)]
-    assert compare([a, b, c]).against == []
+    assert compare([a, b, c]).against[0].by_run[:2] == two.by_run
     all_ = compare([a, c], baseline=b).against[0]
     assert all_.baseline == 2
     assert [d and (d.tasks, d.mean, d.alone) for d in all_.by_run] == [(2, -0.5, 0), (1, -1.0, 2), None]

@@ -61,7 +61,8 @@ def test_a_table_that_is_too_wide_goes_on_below_with_the_names_of_its_runs(compa
 def test_every_kind_of_table_is_there(comparison: Comparison) -> None:
     assert [table.title for table in tables(comparison)] == [
         "Runs and the settings that differ", "Held-out sums, last measured [95% interval over tasks]",
-        "Learning speed: pass@1 of sums at equal cost", "Against run 0 on sums, paired", "Cost, evaluation included",
+        "Against run 0 on sums, paired", "Learning speed: pass@1 of sums at equal cost", "Generated tokens to reach a pass@1 of sums",
+        "Time to reach a pass@1 of sums", "Cost, evaluation included",
     ]  # fmt: skip
     statuses = [row[1] for row in tables(comparison)[0].rows]
     assert statuses == ["done", "done", "stopped", "failed"]

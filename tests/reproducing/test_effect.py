@@ -9,8 +9,9 @@ from statistics import NormalDist
 import pytest
 
 from selfevo.comparing.speed import Point
+from selfevo.comparing.student import QUANTILES
 from selfevo.errors import UserError
-from selfevo.reproducing.effect import STUDENT, Pair, Side, effect, read
+from selfevo.reproducing.effect import Pair, Side, effect, read
 
 
 def of(*differences: float) -> list[Pair]:
@@ -53,8 +54,8 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 
 def test_students_quantiles_fall_towards_the_normal_one() -> None:
-    assert list(STUDENT) == sorted(STUDENT, reverse=True)
-    assert STUDENT[-1] == pytest.approx(NormalDist().inv_cdf(0.975), abs=0.09)
+    assert list(QUANTILES) == sorted(QUANTILES, reverse=True)
+    assert QUANTILES[-1] == pytest.approx(NormalDist().inv_cdf(0.975), abs=0.09)
 
 
 def test_one_seed_has_no_interval() -> None:
