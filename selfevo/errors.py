@@ -38,6 +38,10 @@ class EngineError(SelfevoError):
     """An engine could not serve a request; the message names it."""
 
 
+class EpisodesError(SelfevoError):
+    """Every episode of a stage failed: what broke them is no chance. The stage is not committed; `selfevo resume` runs it again."""
+
+
 class TrainingError(SelfevoError):
     """Training cannot go on (NaN loss, nothing but infinities); the last good version is kept."""
 

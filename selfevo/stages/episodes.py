@@ -10,13 +10,16 @@ from typing import Any
 
 from .. import seeds
 from ..context import StageCtx
-from ..errors import SelfevoError
+from ..errors import EpisodesError, SelfevoError
 from ..prompts import render
 from ..protocols import Completion, Environment, GenerateRequest, Sampling, ScoreRequest, Seat, Strategy
 from ..records import Task, Trajectory
 from ..roles import Role, split_ref
 from ..rollouts.dialogue import Talk
 from .batcher import Batcher, Target
+
+WHOLE = 8
+"""Episodes that must all have failed before a stage ends: of fewer, a chance may have struck all."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,8 @@ def run_episodes(
 
     seats: {seat: (role's name, role)}. Each episode gets its own copy of the environment.
     An episode that raises becomes one trajectory with status "error" and the message; selfevo's own
-    errors (a spec mistake, an engine that cannot serve) end the stage.
+    errors (a spec mistake, an engine that cannot serve) end the stage. So does a cause that no episode survives: raises EpisodesError
+    when all of `WHOLE` episodes or more raised, since a run that goes on would learn from nothing and end as if all were well.
     """
     root = (ctx.world.seed, ctx.path, ctx.stage) if seed_root is None else seed_root
     batcher = Batcher(ctx.world.serve)
@@ -176,6 +180,9 @@ def run_episodes(
         results = batcher.run([episode(i, job) for i, job in enumerate(jobs)], lambda n: ctx.progress(n, len(jobs), "episodes"))
     for name, value in ctx.world.spent().items():
         ctx.log(name, value)
+    raised = [t for result in results for t in result if t.status == "error" and not t.turns]
+    if len(jobs) >= WHOLE and len(raised) == sum(map(len, results)):
+        raise EpisodesError(f"{ctx.where}: each of {len(jobs)} episodes failed; the first: {raised[0].error}")
     return [t for result in results for t in result]
 
 
