@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "one experiment in full: loop, settings, paper, result: selfevo show sec",
     "report": "write a run's report again: selfevo report outputs/quickstart/<time>",
     "reproduce": "a method against its baseline over seeds at equal cost: selfevo reproduce nft",
+    "watch": "a local page that shows runs live, many at once: selfevo watch outputs",
     "compare": "compare runs, or those of a sweep: selfevo compare multirun/<time>",
 }
 """Every command, with what `--help` says of it; each lives in `selfevo.commands.<name>`."""

@@ -2,7 +2,7 @@
 
    Used by report.html, where everything is in the page, and by any page that loads trajectories over HTTP:
 
-     selfevoBrowser.start(element, source) -> {update(index)}
+     selfevoBrowser.start(element, source) -> {update(index), repaint()}
 
      source.index           the index (below)
      source.detail(i)       Promise of the detail of entry i, or of null where it cannot be had here
@@ -12,8 +12,10 @@
      source.search(text)    Set of the entries whose text holds `text`, or a Promise of it
      source.missing(i)      what to say where detail(i) gave null
      source.scope           said beside the search field: what it looks through
+     source.shown(entries)  told which entries are in view, where it is given: snippets can be fetched for them, then `repaint`
 
-   update(index) shows a longer index of the same run and keeps filters, place and selection.
+   update(index) shows a longer index of the same run and keeps filters, place and selection; repaint() draws the list again. A page may
+   hold several browsers. selfevoBrowser.el, .visible and .number are for others that show what a run holds.
 
    Index (selfevo/report/entries.py makes it). Entry i is one trajectory; "runs" are [[value, count], ...]:
      tables   [{path, stage, kind, iteration, rows}]   kind is rollout or evaluate; rows: trajectories in the table
@@ -34,6 +36,7 @@
 "use strict";
 const selfevoBrowser = (() => {
   const ROW = 30, EXTRA = 8, MOST = 16000000;
+  let started = 0;
   const SOURCES = ["policy", "tool", "env", "teacher", "judge", "data"];
 
   function el(tag, attributes, ...children) {
@@ -80,13 +83,14 @@ const selfevoBrowser = (() => {
 
   function start(root, source) {
     let index = source.index, data = unpack(index), shown = [], active = -1, selected = -1, turnColour = "", wanted = 0, filtering = 0;
+    const own = started++ ? `${started}-` : "";
     root.replaceChildren();
     root.classList.add("browser");
 
     /* the filter */
     const fields = {};
     function field(name, label, input) {
-      input.id = "filter-" + name;
+      input.id = "filter-" + own + name;
       input.name = name;
       input.autocomplete = "off";
       fields[name] = input;
@@ -109,7 +113,7 @@ const selfevoBrowser = (() => {
         const input = num(placeholder);
         input.setAttribute("aria-label", what + " " + placeholder);
         input.name = name;
-        input.id = "filter-" + name;
+        input.id = "filter-" + own + name;
         fields[name] = input;
         box.append(input);
       }
@@ -148,7 +152,7 @@ const selfevoBrowser = (() => {
       const status = index.names.status[data.status[i]];
       const cell = (name, text) => el("span", {class: name, text: visible(text)});
       const row = el("div", {class: "row" + (source.known(i) ? "" : " pale") + (place === active ? " active" : ""), role: "option",
-        id: "entry-" + place, "aria-selected": String(i === selected), "aria-setsize": shown.length, "aria-posinset": place + 1},
+        id: "entry-" + own + place, "aria-selected": String(i === selected), "aria-setsize": shown.length, "aria-posinset": place + 1},
         cell("where", where(i)), cell("role", index.names.role[data.role[i]]), cell("status " + (/^\w+$/.test(status) ? status : ""), status),
         cell("reward", number(data.reward[i])), cell("tokens", number(data.length[i])), cell("task", source.snippet(i)));
       row.style.top = offset(place) + "px";
@@ -167,8 +171,9 @@ const selfevoBrowser = (() => {
       const made = [];
       for (let place = from; place < to; place++) made.push(item(place));
       rows.replaceChildren(...made);
-      if (active >= from && active < to) list.setAttribute("aria-activedescendant", "entry-" + active);
+      if (active >= from && active < to) list.setAttribute("aria-activedescendant", "entry-" + own + active);
       else list.removeAttribute("aria-activedescendant");
+      if (source.shown) source.shown(shown.slice(from, to));
     }
     let waiting = false;
     list.addEventListener("scroll", () => {
@@ -201,7 +206,7 @@ const selfevoBrowser = (() => {
     detail.addEventListener("keydown", event => { if (event.key === "Escape") list.focus(); });
     document.addEventListener("keydown", event => {
       const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
-      if (event.key === "/" && !typing && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); fields.text.focus(); }
+      if (event.key === "/" && !typing && root.getClientRects().length && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); fields.text.focus(); }
     });
     fields.text.addEventListener("keydown", event => {
       if (event.key === "Escape" && !fields.text.value) list.focus();
@@ -295,7 +300,7 @@ const selfevoBrowser = (() => {
       const kinds = [["adv", "advantage"], ["logp", "log-prob"]].filter(([name]) => has(name));
       if (!kinds.length) return null;
       if (!kinds.some(([name]) => name === turnColour)) turnColour = turnColour === "" ? "" : kinds[0][0];
-      const chosen = el("select", {id: "colour"}, el("option", {value: "", text: "nothing"}), ...kinds.map(([value, text]) => el("option", {value, text})));
+      const chosen = el("select", {id: "colour-" + own}, el("option", {value: "", text: "nothing"}), ...kinds.map(([value, text]) => el("option", {value, text})));
       chosen.value = turnColour;
       const key = el("span", {class: "scale"});
       const legend = () => {
@@ -313,7 +318,7 @@ const selfevoBrowser = (() => {
         detail.querySelector(".turns").replaceChildren(...d.turns.map(turn));
       });
       legend();
-      return el("p", {class: "colours"}, el("label", {for: "colour", text: "Colour tokens by"}), chosen, key);
+      return el("p", {class: "colours"}, el("label", {for: "colour-" + own, text: "Colour tokens by"}), chosen, key);
     }
     function turn(t) {
       const kind = SOURCES.includes(t.source) ? t.source : "other";
@@ -370,7 +375,18 @@ const selfevoBrowser = (() => {
 
     fill();
     filter();
-    return {update(next) { index = next; data = unpack(next); fill(); filter(); }};
+    function update(next) {
+      const place = selected < 0 ? null : [where(selected), data.row[selected]];
+      index = next;
+      data = unpack(next);
+      if (place) {
+        selected = -1;
+        for (let i = 0; i < data.n && selected < 0; i++) if (data.row[i] === place[1] && where(i) === place[0]) selected = i;
+      }
+      fill();
+      filter();
+    }
+    return {update, repaint: paint};
   }
 
   /* The source of a page that holds everything itself. `details` is {entry number: detail}. */
@@ -408,7 +424,7 @@ const selfevoBrowser = (() => {
     };
   }
 
-  return {start, embedded};
+  return {start, embedded, el, visible, number};
 })();
 (() => {
   const held = document.getElementById("trajectory-data"), place = document.getElementById("browser");

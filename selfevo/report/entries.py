@@ -151,7 +151,8 @@ class Entries:
         }  # fmt: skip
 
     def _judge(self, file: Path) -> list[Part]:
-        """Put the rewards of a table of scores where the trajectories are; a later table replaces an earlier one. Gives the parts judged."""
+        """Put the rewards of a table of scores where the trajectories are; a later table replaces an earlier one.
+        Returns the parts judged."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
