@@ -14,6 +14,14 @@ WIDTH = 80
 """Columns where nobody says how many there are."""
 
 
+def columns() -> int:
+    """Columns of standard output: the terminal's, else what `COLUMNS` says, else WIDTH."""
+    said = os.environ.get("COLUMNS", "")
+    if sys.stdout.isatty():
+        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
+    return int(said) if said.isdigit() and int(said) else WIDTH
+
+
 def put(parts: Iterable[RenderableType]) -> None:
     """Print them in order. `COLUMNS` says how wide tables may be where there is no terminal."""
     from rich.console import Console
@@ -23,8 +31,7 @@ def put(parts: Iterable[RenderableType]) -> None:
         for part in parts:
             console.print(part, markup=False)
         return
-    said = os.environ.get("COLUMNS", "")
-    console = Console(highlight=False, width=int(said) if said.isdigit() else WIDTH, color_system=None, force_terminal=False)
+    console = Console(highlight=False, width=columns(), color_system=None, force_terminal=False)
     for part in parts:
         with console.capture() as held:
             console.print(part, markup=False, soft_wrap=isinstance(part, str))

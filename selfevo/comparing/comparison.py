@@ -116,27 +116,42 @@ def _against(
 ) -> Against:
     number = next(i for i, arm in enumerate(grouped) if base in arm.runs)
     # the named run itself first: whoever has no partner of its seed is held against it
-    theirs = [base, *(r for r in grouped[number].runs if r != base)]
-    with_suite = [r for r in theirs if suite in measured[r]]
+    with_suite = [r for r in (base, *(r for r in grouped[number].runs if r != base)) if suite in measured[r]]
     by_seed = {own[r]: r for r in reversed(with_suite)}
     partner: list[int | None] = [None] * len(own)
     by_run: list[Difference | None] = [None] * len(own)
     why = [""] * len(own)
-    by_arm: list[Difference | None] = []
-    for i, arm in enumerate(grouped):
-        ours: dict[str, tuple[int, int]] = {}
-        others: dict[str, tuple[int, int]] = {}
-        for run in arm.runs if i != number else ():
-            to = partner[run] = by_seed.get(own[run], with_suite[0] if with_suite else base)
-            why[run] = _why_not(measured[run].get(suite), measured[to].get(suite), suite)
-            if not why[run]:
-                mine, his = measured[run][suite].solved, measured[to][suite].solved
-                by_run[run] = difference(mine, his, DRAWS, suite)
-                for counts, side in ((mine, ours), (his, others)):
-                    _add(side, {task: counts[task] for task in mine.keys() & his.keys()})
-        pooled = difference(ours, others, DRAWS, suite) if ours else None
-        by_arm.append(pooled and replace(pooled, alone=sum(d.alone for run in arm.runs if (d := by_run[run]) is not None)))
-    return Against(suite, number, partner, by_run, why, by_arm)
+    for run in (r for i, arm in enumerate(grouped) if i != number for r in arm.runs):
+        to = partner[run] = by_seed.get(own[run], with_suite[0] if with_suite else base)
+        why[run] = _why_not(measured[run].get(suite), measured[to].get(suite), suite)
+        if not why[run]:
+            by_run[run] = difference(measured[run][suite].solved, measured[to][suite].solved, DRAWS, suite)
+    found = Against(suite, number, partner, by_run, why, [])
+    for arm in grouped:
+        ours, theirs = pooled(arm, found, measured)
+        whole = difference(ours, theirs, DRAWS, suite) if ours else None
+        found.by_arm.append(whole and replace(whole, alone=sum(d.alone for run in arm.runs if (d := by_run[run]) is not None)))
+    return found
+
+
+Counts = dict[str, tuple[int, int]]
+
+
+def pooled(arm: Arm, against: Against, measured: Sequence[Mapping[str, Evaluation]]) -> tuple[Counts, Counts]:
+    """{task: (samples solved, samples)} of an arm's runs and of their partners, put together, over the tasks that both of a pair have.
+    Empty where no run of the arm has a difference."""
+    ours: Counts = {}
+    theirs: Counts = {}
+    for run in arm.runs:
+        to = against.partner[run]
+        if against.by_run[run] is None or to is None:
+            continue
+        mine, his = measured[run][against.suite].solved, measured[to][against.suite].solved
+        for counts, side in ((mine, ours), (his, theirs)):
+            for task in mine.keys() & his.keys():
+                right, samples = side.get(task, (0, 0))
+                side[task] = (right + counts[task][0], samples + counts[task][1])
+    return ours, theirs
 
 
 def _why_not(mine: Evaluation | None, his: Evaluation | None, suite: str) -> str:
@@ -154,9 +169,3 @@ def _why_not(mine: Evaluation | None, his: Evaluation | None, suite: str) -> str
     if not mine.solved.keys() & his.solved.keys():
         return f"it has no held-out task in common with the baseline ({len(mine.solved)} and {len(his.solved)} tasks)"
     return ""
-
-
-def _add(to: dict[str, tuple[int, int]], counts: Mapping[str, tuple[int, int]]) -> None:
-    for task, (right, samples) in counts.items():
-        before = to.get(task, (0, 0))
-        to[task] = (before[0] + right, before[1] + samples)

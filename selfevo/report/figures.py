@@ -41,13 +41,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over one x axis. `y` are the limits of the other axis."""
+    """Curves over one x axis. `y` are the limits of the other axis; `counted`: x are whole numbers, such as updates."""
 
     title: str
     note: str
     curves: tuple[Curve, ...]
     x_label: str
     y: tuple[float, float]
+    counted: bool = True
 
     kind, wide = "lines", False
 
@@ -131,12 +132,12 @@ def chart(title: str, series: Sequence[Series], note: str = "", band: tuple[Seri
     return drawn(title, curves, x_label, note)
 
 
-def drawn(title: str, curves: Sequence[Curve], x_label: str, note: str = "") -> Chart:
+def drawn(title: str, curves: Sequence[Curve], x_label: str, note: str = "", counted: bool = True) -> Chart:
     """A chart of curves, its axis fitted to them."""
     if any(c.mean for c in curves):
         note = "; ".join(filter(None, (note, f"strong: means of {WINDOWS} windows")))
     ends = [v for c in curves for _, low, high in c.band for v in (low, high)]
-    return Chart(title, note, tuple(curves), x_label, limits([*(y for c in curves for _, y in c.points), *ends]))
+    return Chart(title, note, tuple(curves), x_label, limits([*(y for c in curves for _, y in c.points), *ends]), counted)
 
 
 def thinned(points: Sequence[XY], limit: int = DETAIL) -> list[XY]:

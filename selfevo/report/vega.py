@@ -11,7 +11,9 @@ import re
 from html import escape
 from typing import Any
 
+from . import vega_rows
 from .figures import Chart, Heat, Parallel
+from .rows import Bars, Dots
 
 DOTS = 60
 """A curve with more points than this is drawn as a line without dots."""
@@ -20,18 +22,26 @@ DASHES = ([1, 0], [6, 3], [2, 3], [9, 3, 2, 3], [4, 4], [1, 2], [12, 4], [8, 2, 
 FONT = "system-ui, sans-serif"
 
 
-def svg(figure: Chart | Heat | Parallel) -> str:
+def svg(figure: Chart | Heat | Parallel | Dots | Bars) -> str:
     """The drawing as an <svg> element, hidden from screen readers, which are given words and a table instead."""
     import vl_convert
 
-    spec = lines(figure) if isinstance(figure, Chart) else heat(figure) if isinstance(figure, Heat) else parallel(figure)
     try:
-        text = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+        text = vl_convert.vegalite_to_svg(specification(figure), allowed_base_urls=[])
     except ValueError as error:  # one drawing must not cost a run its report; the numbers stand below it
         return f"<p>Not drawn: {escape(str(error).splitlines()[0])}</p>"
     head = re.match(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", text)
     assert head is not None, text[:200]
     return f'<svg class="chart" aria-hidden="true" focusable="false" {head[1]}>{text[head.end():]}'
+
+
+def specification(figure: Chart | Heat | Parallel | Dots | Bars) -> dict[str, Any]:
+    """The Vega-Lite specification of a figure."""
+    if isinstance(figure, Dots):
+        return vega_rows.dots(figure, _frame(780, 100))
+    if isinstance(figure, Bars):
+        return vega_rows.bars(figure, _frame(380, 150))
+    return lines(figure) if isinstance(figure, Chart) else heat(figure) if isinstance(figure, Heat) else parallel(figure)
 
 
 def lines(chart: Chart) -> dict[str, Any]:
@@ -43,7 +53,7 @@ def lines(chart: Chart) -> dict[str, Any]:
     span = [x for c in chart.curves for x, _ in c.points]
     low, high = (min(span), max(span)) if min(span) < max(span) else (min(span) - 1, max(span) + 1)
     x = {"field": "x", "type": "quantitative", "title": chart.x_label, "scale": {"domain": [low, high], "nice": False},
-         "axis": {"values": whole(low, high), "format": ",d", "grid": False}}
+         "axis": {"grid": False} | ({"values": whole(low, high), "format": ",d"} if high - low >= 3 or chart.counted else {"tickCount": 5})}
     y = {"field": "y", "type": "quantitative", "title": None, "axis": _numbers(chart),
          "scale": {"domain": list(chart.y), "nice": True, "zero": False}}
     layers: list[dict[str, Any]] = []

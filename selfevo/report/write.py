@@ -26,13 +26,14 @@ def write(root: Path | str, status: str | None = None) -> Path:
     if not (root / MANIFEST).is_file() and root.is_dir() and any(root.glob(f"*/{MANIFEST}")):
         from . import sweep
 
-        return _put(root / NAME, render_sweep(sweep.read(root)))
+        return put(root / NAME, render_sweep(sweep.read(root)))
     run = read_run(root, status)
-    return _put(run.root / NAME, render(run))
+    return put(run.root / NAME, render(run))
 
 
-def _put(page: Path, html: str) -> Path:
-    part = page.with_name(NAME + ".part")
+def put(page: Path, html: str) -> Path:
+    """Write a page whole or not at all; returns its path. Raises StoreError where that cannot be."""
+    part = page.with_name(page.name + ".part")
     text = html.encode("utf-8", "replace")  # a lone surrogate in a metric's or a file's name becomes "?"
     try:
         part.write_bytes(text)

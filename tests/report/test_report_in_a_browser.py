@@ -304,3 +304,35 @@ def test_the_page_of_a_sweep_opens_without_script_or_complaint(run_dir, make, tm
     assert page.evaluate("[window.hit, document.scripts.length, document.documentElement.scrollWidth]") == [None, 0, 400]
     assert troubles == []
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_a_comparison_opens_without_script_or_complaint(run_dir, make, tmp_path, chromium, scheme):
+    from selfevo.comparing.comparison import compare
+    from selfevo.report.compare import write
+
+    for i in range(4):
+        rows = [make.judged(f"{q}{k}", "x", float(q < "abcd"[i]), question=f"{q}<img src=x onerror='window.hit = 7'>")
+                for q in "abc" for k in range(2)]  # fmt: skip
+        lines = []
+        for n in range(3):
+            train = {"rollout/generated_tokens": 1000.0 + 40 * i}
+            lines += [make.line(f"main.{n}", "train", "train", train, iteration=n), make.evaluation(f"main.{n}", (n + i) / 6, 0.1, 0.9, n)]
+        spec = f"name: <i>x</i>\nseed: {i % 2}\nodd: '</svg><script>window.hit = {i // 2}</script>'\n"
+        tables = {"main.2/evaluate": (rows_table(rows, True), "rows")}
+        run_dir(lines, spec=spec, tables=tables, root=tmp_path / f"many/{'ab'[i // 2]}-{i % 2}")
+    page = chromium.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme).new_page()
+    troubles, requests = [], []
+    page.on("console", lambda m: troubles.append(m.text))
+    page.on("request", lambda r: requests.append(r.url))
+    file = write(compare([tmp_path / "many"]), tmp_path / "compare.html")
+    page.goto(file.as_uri())
+    assert page.locator("figure.dots svg path[aria-label], figure.dots svg .mark-symbol path").count() >= 6
+    assert page.locator("figure.lines svg .mark-line path").count() == 6 and page.locator("figure.lines svg .mark-area path").count() == 6
+    assert page.locator("figure.bars svg .mark-rect path").count() == 3
+    assert page.locator(".duel summary", has_text="differ most").count() == 1
+    page.locator(".duel summary", has_text="differ most").click()
+    assert "onerror" in page.locator(".duel details[open] table").first.inner_text()
+    assert page.evaluate("[window.hit, document.scripts.length, document.documentElement.scrollWidth]") == [None, 0, 400]
+    assert troubles == [] and requests == [file.as_uri()]
+    page.close()
