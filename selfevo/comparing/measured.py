@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def _evaluation(run: RunData, suite: str, line: Line) -> Evaluation:
     metrics = {name.removeprefix(prefix): value for name, value in line.metrics.items() if name.startswith(prefix)}
     table = run.root / "tables" / line.path / f"{line.stage}.parquet"
     judged = _judgement(run, line.stage)
-    return Evaluation(suite, line.path, line.stage, metrics, solved(table, *judged) if table.is_file() else {}, table, judged)
+    return Evaluation(suite, line.path, line.stage, metrics, solved(table, *judged, run.root) if table.is_file() else {}, table, judged)
 
 
 def _judgement(run: RunData, stage: str) -> tuple[str, float]:
@@ -90,48 +90,77 @@ def _judgement(run: RunData, stage: str) -> tuple[str, float]:
     return str(suite.get("correct", "score")), float(suite.get("threshold", 0.5))
 
 
-def solved(table: Path, correct: str, threshold: float) -> dict[str, tuple[int, int]]:
-    """{task id: (samples with at least that reward, samples)}, by task id.
+def solved(table: Path, correct: str, threshold: float, root: Path | None = None) -> dict[str, tuple[int, int]]:
+    """{task id: (samples with at least that reward, samples)}, by task id. A table of scores names trajectories of other tables of the
+    run, which lie in `root`/tables.
 
     As in `evals.Suite`: pruned trajectories and those that an episode passed through on its way are no samples, and one without the
     reward did not solve its task. Raises StoreError for a table that cannot be read.
     """
     import pyarrow as pa
 
-    from ..tables import scan, task_from_json
-    from ..tables.read import values, words
+    from ..tables import task_from_json
 
     counts: dict[str, list[int]] = {}
     ids: dict[str, str] = {}
     try:
-        for batch in scan(table, ["task", "status", "keys", "score"]):
-            texts, statuses = words(batch.column("task")), words(batch.column("status"))
-            for text, status, keys, score in zip(texts, statuses, values(batch.column("keys")), values(batch.column("score")), strict=True):
-                if status == "pruned" or keys.get("final") == "no":
-                    continue
-                if text not in ids:
-                    ids[text] = task_from_json(text).id
-                count = counts.setdefault(ids[text], [0, 0])
-                reward = None if score is None else score.rewards.get(correct)
-                count[0] += reward is not None and reward >= threshold
-                count[1] += 1
+        for text, status, keys, score in _samples(table, root):
+            if status == "pruned" or keys.get("final") == "no":
+                continue
+            if text not in ids:
+                ids[text] = task_from_json(text).id
+            count = counts.setdefault(ids[text], [0, 0])
+            reward = None if score is None else score.rewards.get(correct)
+            count[0] += reward is not None and reward >= threshold
+            count[1] += 1
+    except FileNotFoundError:  # the answers that were judged are gone
+        return {}
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{table}: cannot be read ({str(error).splitlines()[0]})") from error
     return {task: (right, samples) for task, (right, samples) in sorted(counts.items())}
 
 
-def questions(table: Path, ids: Collection[str]) -> dict[str, str]:
-    """{task id: its question} of some tasks of a table: the prompt variable "question", else the first one."""
+def _samples(table: Path, root: Path | None) -> Iterator[tuple[str, str, Mapping[str, str], Any]]:
+    """(task, status, keys, score) of every judged trajectory."""
     from ..tables import scan
-    from ..tables.read import words
+    from ..tables.read import values, words
 
+    if not _of_scores(table):
+        for batch in scan(table, ["task", "status", "keys", "score"]):
+            text, status = words(batch.column("task")), words(batch.column("status"))
+            yield from zip(text, status, values(batch.column("keys")), values(batch.column("score")), strict=True)
+        return
+    scores: dict[str, dict[str, Any]] = {}
+    for batch in scan(table, ["source", "trajectory", "score"]):
+        sources, names = words(batch.column("source")), batch.column("trajectory").to_pylist()
+        for source, name, score in zip(sources, names, values(batch.column("score")), strict=True):
+            scores.setdefault(source, {})[name] = score
+    for source, own in scores.items():
+        for batch in scan((root or table.parent) / "tables" / f"{source}.parquet", ["id", "task", "status", "keys"]):
+            text, status = words(batch.column("task")), words(batch.column("status"))
+            for name, *rest in zip(batch.column("id").to_pylist(), text, status, values(batch.column("keys")), strict=True):
+                if name in own:
+                    yield (*rest, own[name])  # type: ignore[misc]
+
+
+def _of_scores(table: Path) -> bool:
+    import pyarrow.parquet as pq
+
+    return "trajectory" in pq.read_schema(table).names
+
+
+def questions(table: Path, ids: Collection[str], root: Path | None = None) -> dict[str, str]:
+    """{task id: its question} of some tasks of a table: the prompt variable "question", else the first one."""
     out: dict[str, str] = {}
-    for batch in scan(table, ["task"]):
-        for text in dict.fromkeys(words(batch.column("task"))):
-            body = json.loads(text)
-            if body["id"] in ids and body["id"] not in out:
-                shown = body["vars"].get("question", next(iter(body["vars"].values()), ""))
-                out[body["id"]] = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+    seen: set[str] = set()
+    for text, *_ in _samples(table, root):
+        if text in seen:
+            continue
+        seen.add(text)
+        body = json.loads(text)
+        if body["id"] in ids:
+            shown = body["vars"].get("question", next(iter(body["vars"].values()), ""))
+            out[body["id"]] = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
         if len(out) == len(ids):
             break
     return out

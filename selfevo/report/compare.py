@@ -155,7 +155,7 @@ def duel(c: Comparison, against: Against, number: int) -> Duel:
     for run in c.arms[number].runs:
         missing = {t for t in (*won, *lost) if t not in known}
         if missing and against.by_run[run] is not None:
-            known |= questions(c.evaluations[run][against.suite].table, missing)
+            known |= questions(c.evaluations[run][against.suite].table, missing, c.runs[run].root)
     called = arm_names(c)
     picture = bars(f"{called[number]} − {called[against.baseline]}", rates[0], rates[1], known)
 

@@ -10,13 +10,14 @@ import pytest
 
 from selfevo.comparing.comparison import compare
 from selfevo.comparing.find import find
-from selfevo.comparing.measured import evaluations, solved
+from selfevo.comparing.measured import evaluations, questions, solved
 from selfevo.comparing.settings import differences, flatten, spec_differences
 from selfevo.errors import StoreError, UserError
 from selfevo.evals.estimators import interval
 from selfevo.records import Row
 from selfevo.report.read import read_run
 from selfevo.sweeps.jobs import Jobs, Outcome
+from selfevo.tables import scores_table, write
 
 Write = Callable[..., Path]
 ONCE = [(0.5, 0, 0)]
@@ -122,6 +123,20 @@ def test_solved_samples_are_counted_per_task_as_the_suite_counts_them(write_run:
     assert solved(table, "score", 0.5) == dict(sorted({ids["a"]: (1, 2), ids["b"]: (1, 2), ids["c"]: (0, 2)}.items()))
     assert solved(table, "score", 0.3)[ids["a"]] == (2, 2)
     assert set(solved(table, "another", 0.5).values()) == {(0, 2)}
+
+
+def test_answers_that_were_judged_where_they_are_count_too(write_run: Write, sample: Callable) -> None:
+    rows = [sample(q, k, float(k)) for q in "ab" for k in range(2)]
+    root = write_run("a", [(0.5, 0, 0)], rows)
+    table, answers = root / "tables/start/evaluate.parquet", root / "tables/walk.0/answer.parquet"
+    answers.parent.mkdir()
+    table.rename(answers)
+    write(table, [scores_table(rows, {r.trajectory.id: "walk.0/answer" for r in rows})])
+    ids = {sample(q, 0, 1.0).trajectory.task.id: q for q in "ab"}
+    assert solved(table, "score", 0.5, root) == {task: (1, 2) for task in sorted(ids)}
+    assert questions(table, set(ids), root) == ids
+    answers.unlink()
+    assert evaluations(read_run(root))["sums"].solved == {}
 
 
 def test_the_interval_of_a_run_is_over_its_tasks(write_run: Write, sample: Callable) -> None:
