@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ class Run:
 
     def __init__(
         self, spec: RunSpec, store: RunDir, observers: list[Observer], resumed: bool, ranks: Ranks | None = None,
-        place: Place | None = None,
+        place: Place | None = None, stopping: threading.Event | None = None,
     ):  # fmt: skip
         self.spec, self.store, self.observers, self.resumed = spec, store, observers, resumed
         self.iterations = max(1, sum(b.limit for b in spec.loop.do if isinstance(b, Block) and b.loops))
@@ -71,7 +71,7 @@ class Run:
         self.stages: dict[str, Stage] = {}
         self.overlap = Overlap(spec, store, self.world)
         self.started = time.perf_counter()
-        self.stopping = threading.Event()
+        self.stopping = threading.Event() if stopping is None else stopping
         self._forks = 0
         self._replaying_from = -1
 
@@ -299,21 +299,27 @@ def _without_collector() -> Iterator[None]:
         gc.enable()
 
 
+def _at_once() -> None:
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def stop_on_signals(run: Run) -> Iterator[None]:
-    """First Ctrl-C (or SIGTERM): finish the stage, commit, checkpoint, stop. Second: stop at once; the last commit stands."""
+def stop_on_signals(stopping: threading.Event, tell: Callable[[str], Any], at_once: Callable[[], None] = _at_once) -> Iterator[None]:
+    """First Ctrl-C (or SIGTERM): `stopping` is set, so that the run finishes its stage, commits, checkpoints and stops. Second: `at_once`
+    is called; the last commit stands. Does nothing outside the main thread, which alone sees signals."""
     said: list[threading.Thread] = []
 
-    def tell() -> None:
+    def say() -> None:
         with suppress(Stopped):  # nobody reads the note: the run is stopping as it is
-            run._tell("note", "stopping after this stage; press Ctrl-C again to stop at once")
+            tell("stopping after this stage; press Ctrl-C again to stop at once")
 
     def handle(number: int, frame: Any) -> None:
-        if run.stopping.is_set():
-            raise KeyboardInterrupt
-        run.stopping.set()
+        if stopping.is_set():
+            at_once()
+            return
+        stopping.set()
         # In a thread of its own: the signal may have come while this one was writing to the very file the note goes to.
-        said.append(threading.Thread(target=tell))
+        said.append(threading.Thread(target=say))
         said[0].start()
 
     if threading.current_thread() is not threading.main_thread():
@@ -331,20 +337,21 @@ def stop_on_signals(run: Run) -> Iterator[None]:
 
 def execute(
     spec: RunSpec, root: Path, resume: bool = False, observers: list[Observer] | None = None, ranks: Ranks | None = None,
-    place: Place | None = None,
+    place: Place | None = None, stopping: threading.Event | None = None,
 ) -> Run:  # fmt: skip
     """Start a run in a new directory, or resume the one that is there, on these processes (default: those of the environment), its
-    engines and verifiers at `place` (default: here). Returns the finished run; raises what ended it early."""
+    engines and verifiers at `place` (default: here). `stopping` is set by whoever wants it to stop after a stage. Returns the finished
+    run; raises what ended it early."""
     from .environment import describe, source_diff
 
     ranks = Ranks() if ranks is None else ranks
     told = {**spec.raw, "launcher": {k: v for k, v in spec.launcher.items() if k != "node"}}
     ranks.same(digest(json.dumps(told, sort_keys=True)), "the spec")  # as text: a spec may hold inf
     store = ranked(ranks, lambda kind: kind.open(root) if resume else kind.create(root, dump(spec), describe(), source_diff()))
-    run = Run(spec, store, list(observers or ()), resume, ranks, place)
+    run = Run(spec, store, list(observers or ()), resume, ranks, place, stopping)
     status = "failed"
     try:
-        with stop_on_signals(run):
+        with stop_on_signals(run.stopping, lambda text: run._tell("note", text)):
             run._tell("start", spec, root, resume)
             with run.world.clock.span("start"), _without_collector():
                 run.build()

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -143,25 +144,31 @@ def shortest(root: Path) -> Path:
     return root.relative_to(here) if root.is_relative_to(here) and root != here else root
 
 
-def launch(spec: RunSpec, root: Path, resume: bool = False) -> float | None:
-    """Have the spec's launcher execute it in a directory; returns the last value of `spec.metric`, if it names one."""
+def launch(
+    spec: RunSpec, root: Path, resume: bool = False, place: Place | None = None, stopping: threading.Event | None = None
+) -> float | None:
+    """Have the spec's launcher execute it in a directory; returns the last value of `spec.metric`, if it names one.
+
+    `place`, `stopping`: as `here` takes them, for a launcher that runs it in this process."""
     from ..launchers import Job
     from ..planning.preflight import refuse_what_cannot_fit
 
     refuse_what_cannot_fit(spec)
-    return build(spec.launcher).launch(Job(dump(spec), root, resume, lambda ranks: here(spec, root, resume, ranks)))
+    return build(spec.launcher).launch(Job(dump(spec), root, resume, lambda ranks: here(spec, root, resume, ranks, place, stopping)))
 
 
-def here(spec: RunSpec, root: Path, resume: bool, ranks: Ranks, place: Place | None = None) -> float | None:
+def here(
+    spec: RunSpec, root: Path, resume: bool, ranks: Ranks, place: Place | None = None, stopping: threading.Event | None = None
+) -> float | None:
     """Execute a spec as one of these ranks, the main one with everything that watches a run; the last value of `spec.metric`.
-    `place`: where its engines and verifiers work (default: here)."""
+    `place`: where its engines and verifiers work (default: here). `stopping`: set by whoever wants it to stop after a stage."""
     from ..place import Place
     from ..running import execute
     from .observe import observers
 
     try:
         place = Place() if place is None else place
-        done = execute(spec, root, resume, observers(spec, place.view()) if ranks.main else [], ranks, place)
+        done = execute(spec, root, resume, observers(spec, place.view()) if ranks.main else [], ranks, place, stopping)
         if spec.metric is None:
             return None
         if spec.metric not in done.world.history:
