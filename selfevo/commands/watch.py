@@ -45,17 +45,14 @@ def main(arguments: Sequence[str]) -> int:
         server = Server(Desk(roots), port)
     except OSError as error:
         raise unserved(port, error) from error
-    found = server.desk.overview({})["total"]
-    names = ", ".join(map(str, roots))
-    print(f"watching {names}: {found} run{'' if found == 1 else 's'}" if found else
-          f"watching {names}: no run there yet; the page shows one as soon as it begins (selfevo run experiment=quickstart)")
-    print(f"page: {server.url}   (Ctrl-C ends it; runs go on)", flush=True)
-    if opens:
-        import webbrowser
-
-        webbrowser.open(server.url)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        found = server.desk.overview({})["total"]
+        print(greeting(roots, found, server.url), flush=True)
+        if opens:
+            import webbrowser
+
+            webbrowser.open(server.url)
         server.serve_forever()
     except KeyboardInterrupt:
         print("the page is closed; runs go on", file=sys.stderr)
@@ -63,6 +60,14 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, before)
         server.server_close()
     return EXIT_DONE
+
+
+def greeting(roots: Sequence[Path], found: int, url: str) -> str:
+    """What is watched, and where."""
+    names = ", ".join(map(str, roots))
+    many = f"{found} run{'' if found == 1 else 's'}"
+    none = "no run there yet; the page shows one as soon as it begins (selfevo run experiment=quickstart)"
+    return f"watching {names}: {many if found else none}\npage: {url}   (Ctrl-C ends it; runs go on)"
 
 
 def parse(arguments: Sequence[str]) -> tuple[list[Path], int, bool]:

@@ -89,10 +89,18 @@ class Drawn:
         self._lock = threading.Lock()
         self._svg: OrderedDict[Chart, str] = OrderedDict()
 
-    def charts(self, runs: Sequence[tuple[str, Metrics, Costs]], axis: str, more: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def charts(self, runs: Sequence[tuple[str, Metrics, Costs]], axis: str, more: Sequence[str] = ()) -> dict[str, Any]:
         """Every main chart that any of the runs (label, metrics, costs) has values for, then one for each metric named in `more`.
-        A single run's chart has a curve per stage or part, that of several runs a curve per run."""
-        return [self._shown(chart) for chart in _charts(runs, axis, more)]
+        A single run's chart has a curve per stage or part, that of several runs a curve per run. Where no curve ever changed, and nobody
+        asked for it, its value is given in `constant`."""
+        charts, constant = [], []
+        for chart in _charts(runs, axis, more):
+            values = {y for curve in chart.curves for _, y in curve.points}
+            if len(values) == 1 and chart.title not in more and not chart.title.startswith("pass@1"):
+                constant.append([chart.title, values.pop()])
+            else:
+                charts.append(self._shown(chart))
+        return {"charts": charts, "constant": constant}
 
     def _shown(self, chart: Chart) -> dict[str, Any]:
         with self._lock:

@@ -86,7 +86,7 @@ class Desk:
         self.runs.look()
         with self.runs.lock:
             found = [(self.runs.label(run.root), seen.metrics, seen.costs) for run, seen in map(self._of, names)]
-        return {"charts": self._drawn.charts(found, axis, list(dict.fromkeys(query.get("more", ())))[:12])}
+        return self._drawn.charts(found, axis, list(dict.fromkeys(query.get("more", ())))[:12])
 
     def trajectories(self, name: str, query: Query) -> dict[str, Any]:
         """The next portion of a run's index."""

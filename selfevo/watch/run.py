@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ class Watched:
     `changed` is when its files changed last, in seconds since 1970; `restarts` counts how often its files were
     replaced or cut short.
     A run that nobody looks at can `rest`: it gives up what it has read, and reads it again when `data` is asked for or it grows.
+    `began`: since when a process here is at work in it, None for none.
     """
 
     def __init__(self, root: Path, gate: Gate):
@@ -38,9 +40,12 @@ class Watched:
         self.restarts = 0
         self._ended = self._held = self._resting = False
         self._grew = self._longest = 0.0
+        self.began: float | None = None
         self._logged: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._updates = 0
         self._tails = Tail(root / MANIFEST), Tail(root / METRICS)
+        self._word = ""
+        self._log_file = root / "log.txt"
         self._log_seen: tuple[int, int] | None = None
 
     def update(self, locks: frozenset[int] | None) -> bool:
@@ -156,13 +161,14 @@ class Watched:
 
     def _read_log(self) -> None:
         try:
-            found = (self.root / "log.txt").stat()
+            found = os.stat(self._log_file)
         except OSError:
-            self.log, self._log_seen = "", None
+            self.log, self._word, self._log_seen = "", "", None
             return
         if (found.st_size, found.st_mtime_ns) != self._log_seen:
             self._log_seen = found.st_size, found.st_mtime_ns
-            self.log = self._gate.text(self.root / "log.txt", LOG)
+            self.log = self._gate.text(self._log_file, LOG)
+            self._word = last_word(self.log)
 
     def _judge(self, locks: frozenset[int] | None, grew: bool) -> None:
         lock = lock_of(self.root)
@@ -171,15 +177,11 @@ class Watched:
         if grew and not held and not self._held:
             self._grew = now
         self._held = bool(held)
-        self._longest = max((line.seconds for line in self.lines[-50:]), default=self._longest)
-        self.state = judge(self._ended, held, last_word(self.log), now - self._grew < GRACE + 3 * self._longest)
-        times = [lock[1]] if lock is not None and held else []
-        for name in (MANIFEST, "log.txt"):
-            try:
-                times.append((self.root / name).stat().st_mtime)
-            except OSError:
-                continue
-        self.changed = max(times, default=self.changed)
+        if grew:
+            self._longest = max((line.seconds for line in self.lines[-50:]), default=self._longest)
+        self.state = judge(self._ended, held, self._word, now - self._grew < GRACE + 3 * self._longest)
+        self.began = lock[1] if lock is not None and held else None
+        self.changed = max(self.began or 0.0, self._tails[0].time, self._log_seen[1] / 1e9 if self._log_seen is not None else 0.0)
 
 
 def _line(logged: Mapping[str, Any], entry: Mapping[str, Any], updates: int) -> Line | None:

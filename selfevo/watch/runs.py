@@ -17,6 +17,8 @@ from .state import locked
 
 EVERY = 0.5
 """Seconds that a look at the files counts for; pages that ask more often get the same answer."""
+FIND = 2.0
+"""Seconds between two looks for runs that are new or gone."""
 BUDGET = 0.3
 """Seconds that one look spends on runs never read before; the rest come with the next look."""
 
@@ -35,14 +37,16 @@ class Runs:
         self.runs: dict[str, Watched] = {}
         self.changed_at: dict[str, int] = {}
         self.gone: dict[str, int] = {}
-        self._looked = -EVERY
+        self._looked, self._found = -EVERY, -FIND
 
     def look(self) -> None:
         """Bring everything up to date, unless that was done just now."""
         with self.lock:
             if time.monotonic() - self._looked < EVERY:
                 return
-            self._find()
+            if time.monotonic() - self._found >= FIND:
+                self._find()
+                self._found = time.monotonic()
             self._read()
             self._looked = time.monotonic()
 
@@ -62,19 +66,17 @@ class Runs:
         return root.name
 
     def _find(self) -> None:
-        found: dict[str, Path] = {}
+        found: dict[str, str] = {}
         for base in self.roots:
-            for folder in _folders(base, DEPTH):
-                real = Path(os.path.realpath(folder))
-                if self.gate.allows(real):
-                    found.setdefault(_id(real), real)
+            for folder in _folders(str(base), DEPTH):  # no link lies on the way: the path is the real one
+                found.setdefault(_id(folder), folder)
         for name in [n for n in self.runs if n not in found]:
             del self.runs[name], self.changed_at[name]
             self.revision += 1
             self.gone[name] = self.revision
         for name, root in found.items():
             if name not in self.runs:
-                self.runs[name] = Watched(root, self.gate)
+                self.runs[name] = Watched(Path(root), self.gate)
                 self.gone.pop(name, None)
                 self._mark(name)
 
@@ -98,10 +100,10 @@ class Runs:
         self.changed_at[name] = self.revision
 
 
-def _folders(folder: Path, depth: int) -> Iterator[Path]:
+def _folders(folder: str, depth: int) -> Iterator[str]:
     """Run directories in a folder and below; nothing is looked for inside a run, nor behind links to folders."""
     try:
-        if (folder / MANIFEST).is_file():
+        if os.path.isfile(f"{folder}/{MANIFEST}"):
             yield folder
             return
         if depth == 0:
@@ -111,10 +113,10 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
     except OSError:  # deleted at this moment, or not ours to read
         return
     for name in below:
-        yield from _folders(folder / name, depth - 1)
+        yield from _folders(f"{folder.rstrip('/')}/{name}", depth - 1)
 
 
-def _id(root: Path) -> str:
+def _id(root: str) -> str:
     return hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
 
 

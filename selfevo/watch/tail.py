@@ -24,6 +24,11 @@ class Tail:
         """Whether `read` might bring something: the file's inode, size or time is another than at the last reading."""
         return self._look() != self._seen
 
+    @property
+    def time(self) -> float:
+        """When the file changed last, as of the last reading, in seconds since 1970; 0 for a missing one."""
+        return self._seen[2] / 1e9 if self._seen is not None else 0.0
+
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """(new lines, whether these are from the beginning again). A missing file has none. Raises OSError for one that cannot be read."""
         before, self._seen = self._seen, self._look()

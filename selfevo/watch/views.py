@@ -52,7 +52,7 @@ def row(name: str, label: str, run: Watched, seen: Seen | None) -> dict[str, Any
         "iteration": seen.place.iteration, "total": seen.place.total, "stage": _stage(seen) if state == "running" else "",
         "metric": main.metric if main is not None else "", "value": main.last if main is not None else None,
         "spark": spark(main.values) if main is not None else [],
-        "tokens": _tokens(seen), "seconds": progress.seconds(lines), "left": None if done else progress.left(seen.place, lines),
+        "tokens": _tokens(seen), "seconds": _elapsed(seen), "began": run.began, "left": None if done else progress.left(seen.place, lines),
         "changed": run.changed,
     }  # fmt: skip
 
@@ -104,6 +104,16 @@ def _tokens(seen: Seen) -> float:
     return found[-1].generated + found[-1].discarded if found else 0.0
 
 
+def _elapsed(seen: Seen) -> float:
+    """Seconds of all committed stages, or of the process that ended the run where that is more: it has its start in it."""
+    last = seen.data.manifest[-1].get("seconds") if seen.data.manifest else None
+    total = last.get("total") if isinstance(last, Mapping) else None
+    spent = progress.seconds(seen.data.lines)
+    return max(spent, total) if isinstance(total, (int, float)) else spent
+
+
 def _stage(seen: Seen) -> str:
+    if not seen.data.lines:
+        return "starting"
     working = next((s.stage for s in seen.place.steps if s.state == "at work"), "")
     return re.sub(r"\s+", " ", working)

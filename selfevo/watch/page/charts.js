@@ -67,10 +67,11 @@ const charts = (() => {
       this.x = el("select", {id: `axis-${this.number}`}, ...Object.entries(AXES).map(([value, text]) => el("option", {value, text})));
       this.pick = el("select", {id: `more-${this.number}`});
       this.grid = el("div", {class: "charts"});
+      this.constant = el("p", {class: "constant"});
       this.hint = el("p", {class: "constant", text: "No curve yet: nothing that has one is committed."});
       const field = (label, input) => el("div", {class: "field"}, el("label", {for: input.id, text: label}), input);
       this.node = el("section", {class: "curves"}, el("h3", {text: "Learning curves"}), el("form", {class: "filters"},
-        field("Over", this.x), field("Add a curve", this.pick)), this.hint, this.grid);
+        field("Over", this.x), field("Add a curve", this.pick)), this.hint, this.grid, this.constant);
       this.x.addEventListener("change", () => this.refresh());
       this.pick.addEventListener("change", () => {
         if (this.pick.value && !this.more.includes(this.pick.value)) this.more.push(this.pick.value);
@@ -91,7 +92,9 @@ const charts = (() => {
     async refresh() {
       const query = [...this.runs.map(id => ["run", id]), ["x", this.x.value], ...this.more.map(name => ["more", name])];
       const {value} = await link.get("/api/curves", query, "curves-" + this.number);
-      this.hint.hidden = value.charts.length > 0;
+      this.hint.hidden = value.charts.length + value.constant.length > 0;
+      const same = value.constant.map(([title, is]) => `${title} = ${number(is)}`).join(", ");
+      put(this.constant, visible(same && `Did not change: ${same}.`));
       const shown = value.charts.map(chart => {
         if (!this.figures.has(chart.title)) this.figures.set(chart.title, new Figure(chart.title));
         const figure = this.figures.get(chart.title);

@@ -8,14 +8,15 @@ const overview = (() => {
     {name: "state", title: "State", by: r => ORDER.indexOf(r.state)},
     {name: "iteration", title: "Iteration", by: r => r.total ? r.iteration / r.total : r.iteration, down: true, n: true},
     {name: "value", title: "Main metric", by: r => r.value, down: true, n: true},
-    {name: "trend", title: "Change", by: r => r.spark && r.spark.length > 1 ? r.value - r.spark[0] : null, down: true},
+    {name: "trend", title: "Trend", by: r => r.spark && r.spark.length > 1 ? r.value - r.spark[0] : null, down: true},
     {name: "tokens", title: "Tokens", by: r => r.tokens, down: true, n: true},
     {name: "seconds", title: "Elapsed", by: (r, now) => elapsed(r, now), down: true, n: true},
-    {name: "left", title: "Left", by: (r, now) => left(r, now), n: true},
-    {name: "changed", title: "Changed", by: r => r.changed, down: true, n: true},
+    {name: "left", title: "Time left", by: (r, now) => left(r, now), n: true},
+    {name: "changed", title: "Last change", by: r => r.changed, down: true, n: true},
   ];
 
-  const elapsed = (r, now) => r.seconds === undefined ? null : r.seconds + (r.state === "running" ? Math.max(0, now - r.changed) : 0);
+  const elapsed = (r, now) => r.seconds === undefined ? null : r.state !== "running" ? r.seconds
+    : Math.max(r.seconds + Math.max(0, now - r.changed), r.began ? now - r.began : 0);
   const left = (r, now) => r.left === null || r.left === undefined || r.state !== "running" ? null : Math.max(0, r.left - Math.max(0, now - r.changed));
 
   function spark(values) {
@@ -42,7 +43,7 @@ const overview = (() => {
       this.open = el("button", {type: "button", class: "open"});
       this.path = el("small", {class: "path"});
       this.bar = el("span", {class: "progress", "aria-hidden": "true"}, el("span"));
-      this.cells = Object.fromEntries(["state", "iteration", "value", "trend", "tokens", "seconds", "left", "changed"].map(n => [n, el("td", {class: n})]));
+      this.cells = Object.fromEntries(["state", "iteration", "value", "trend", "tokens", "seconds", "left", "changed"].map(n => [n, el("td", {class: "c-" + n})]));
       this.count = el("span", {class: "of"});
       this.cells.iteration.append(this.count, this.bar);
       this.stage = el("small");
@@ -108,7 +109,7 @@ const overview = (() => {
       this.empty = document.getElementById("empty");
       for (const column of COLUMNS) {
         const button = el("button", {type: "button", class: "sort", text: column.title});
-        const cell = el("th", {scope: "col", class: [column.name, column.n ? "n" : ""].join(" "), "aria-sort": "none"}, button);
+        const cell = el("th", {scope: "col", class: `c-${column.name}${column.n ? " n" : ""}`, "aria-sort": "none"}, button);
         button.addEventListener("click", () => this.sortBy(column, cell));
         this.head.append(cell);
       }

@@ -33,7 +33,7 @@ const words = (() => {
   const STATES = {running: "running", done: "done", stopped: "stopped", failed: "failed", stale: "stale", reading: "reading \u2026"};
   function state(name, why) {
     const known = name in STATES ? name : "";
-    return el("span", {class: "state " + known, title: visible(why || ""), text: STATES[name] || name});
+    return el("span", {class: "is " + known, title: visible(why || ""), text: STATES[name] || name});
   }
 
   /* Puts text where it differs, so that a reader's selection and a screen reader are left in peace. */
