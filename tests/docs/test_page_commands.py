@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pages import FIRST, PAGES, ROOT, Block, Desk, blocks_of
+from pages import FIRST, PAGES, ROOT, Block, Desk, blocks_of, session
 
 SHELL = [block for page in PAGES for block in blocks_of(page) if block.kind == "bash"]
 LEDGERS = ("decisions.md", "methods.md", "performance.md")
@@ -61,6 +61,17 @@ def check_shown(shown: str, said: str) -> None:
         found = re.compile(".*".join(parts)).search(said, at)
         assert found is not None, f"the page shows {line!r}, which is not in (the rest of) the output:\n{said[at:]}"
         at = found.end()
+
+
+CELLS = {page: [b for b in blocks_of(page) if b.kind == "python" and b.file is None] for page in PAGES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page, cells in CELLS.items() if cells], ids=lambda p: p.name)
+def test_the_cells_of_a_page_run_in_order_and_show_what_it_says(page: Path, desk: Desk) -> None:
+    cells = CELLS[page]
+    for cell, said in zip(cells, session(desk, cells), strict=True):
+        check_shown(cell.shown, said)
 
 
 def test_few_commands_are_skipped_and_each_says_why() -> None:

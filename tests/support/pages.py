@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -26,6 +27,9 @@ class Block:
     `<!-- test: scale=tiny -->` adds overrides to its runs, `exit 2` expects that status, `shows` holds the next `text` block against
     the output (`...` stands for anything), `spec, why: ...` checks the specs of its runs without running them, `skip, why: ...` does
     neither. `<!-- file: path -->` makes it a file of the desk.
+
+    `python` blocks that are no files are the cells of one session per page: they run in order, and as in a notebook the value of a last
+    expression is shown.
     """
 
     page: Path
@@ -129,6 +133,32 @@ class Desk:
         env = {**os.environ, "PATH": place, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
         done = subprocess.run(["bash", "-c", command], cwd=self.root, env=env, capture_output=True, text=True, timeout=600)
         return done.returncode, done.stdout + done.stderr
+
+
+SESSION = """
+import ast, contextlib, io, json, sys
+said, names = [], {}
+for source in json.load(sys.stdin):
+    held = io.StringIO()
+    tree = ast.parse(source)
+    shown = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    with contextlib.redirect_stdout(held):
+        exec(compile(tree, "<cell>", "exec"), names)
+        value = None if shown is None else eval(compile(ast.Expression(shown.value), "<cell>", "eval"), names)
+        if value is not None:
+            print(repr(value))
+    said.append(held.getvalue())
+json.dump(said, sys.stdout)
+"""
+
+
+def session(desk: Desk, cells: list[Block]) -> list[str]:
+    """What each cell of a page prints, run in order in one process on the desk."""
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    done = subprocess.run([sys.executable, "-c", SESSION], input=json.dumps([c.body for c in cells]), cwd=desk.root, env=env,
+                          capture_output=True, text=True, timeout=600)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
 
 
 def lay_out(root: Path) -> Desk:
