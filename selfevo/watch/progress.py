@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..loop import Block, parse
+from ..loop import Block, parse, segment
 from ..report.read import Line
 
 
@@ -60,9 +60,12 @@ def place(root: Block | None, lines: Sequence[Line]) -> Place:
     finished = top is inner and inner is not None and lines[-1].stage == _last(inner)
     began = offsets[top.name] + (lines[-1].iteration if top.loops else 0) if top is not None else 0
     iteration = min(total, began + (1 if finished and top is not None and top.loops else 0))
-    names = [item for item in inner.do if isinstance(item, str)] if inner is not None else []
     if finished:
-        done = set()  # the next iteration begins
+        done = set()  # the next iteration begins, or the next block
+        if top is not None and (not top.loops or lines[-1].iteration + 1 >= top.limit) and top is not blocks[-1]:
+            inner = blocks[blocks.index(top) + 1]
+            path = segment(inner, 0)
+    names = [item for item in inner.do if isinstance(item, str)] if inner is not None else []
     return Place(iteration, total, path, tuple(_steps(names, done, lines)))
 
 

@@ -200,6 +200,7 @@ def test_time_left_is_the_pace_of_whole_iterations(tmp_path, write, watching):
     desk = watching(tmp_path)
     run.evaluate("start", 0.5)
     assert desk.only()["left"] is None
+    assert [s["stage"] for s in desk.panel(desk.id())["steps"]] == ["rollout", "train", "evaluate"], "of the block that comes next"
     run.iteration(0, 0.5, seconds=2.0)  # 2 + 2 + 1 seconds
     assert desk.only()["left"] == 15.0
     run.commit("main.1", "rollout", "rollout", iteration=1, seconds=2.0)
