@@ -22,7 +22,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Place:
-    """`iteration` of at most `total` are committed (blocks that loop, one after the other); `path`: the block that is at work."""
+    """`iteration` of at most `total` are committed (blocks that loop, one after the other; 0 where none does); `path`: the block that is
+    at work."""
 
     iteration: int
     total: int
@@ -40,8 +41,8 @@ def loop(spec: Mapping[str, Any]) -> Block | None:
     return root if root.do else None
 
 
-def place(root: Block | None, lines: Sequence[Line]) -> Place:
-    """Where a run is that committed these lines."""
+def place(root: Block | None, lines: Sequence[Line], ended: bool = False) -> Place:
+    """Where a run is that committed these lines; `ended`: it did all it had to."""
     if root is None:
         last = lines[-1].iteration + 1 if lines else 0
         return Place(last, 0, lines[-1].path if lines else "", ())
@@ -50,14 +51,14 @@ def place(root: Block | None, lines: Sequence[Line]) -> Place:
     for block in blocks:
         offsets[block.name] = before
         before += block.limit if block.loops else 0
-    total = max(1, before)
+    total = before
     if not lines:
         return Place(0, total, "", ())
     path = lines[-1].path
     done = {line.stage for line in _tail(lines, path)}
     inner = block_at(root, path)
     top = next((b for b in blocks if path.partition("/")[0].partition(".")[0] == b.name), None)
-    finished = top is inner and inner is not None and lines[-1].stage == _last(inner)
+    finished = ended or _over(root, path, lines[-1].stage)
     began = offsets[top.name] + (lines[-1].iteration if top.loops else 0) if top is not None else 0
     iteration = min(total, began + (1 if finished and top is not None and top.loops else 0))
     if finished:
@@ -112,9 +113,17 @@ def _tail(lines: Sequence[Line], path: str) -> Iterator[Line]:
         yield line
 
 
-def _last(block: Block) -> str:
-    """The stage after which an iteration of a block is over (of nested blocks: one of the last)."""
-    return list(block.stages())[-1]
+def _over(root: Block, path: str, stage: str) -> bool:
+    """Whether an iteration of the outermost block is whole once this stage is committed: it is the last of the last iteration of the last
+    block inside. Blocks inside that may end early are not seen to."""
+    inner = block_at(root, path.partition("/")[0])
+    for part in path.split("/")[1:]:
+        last = inner.do[-1] if inner is not None else None
+        name, _, index = part.partition(".")
+        if not isinstance(last, Block) or last.name != name or (last.loops and index != str(last.limit - 1)):
+            return False
+        inner = last
+    return inner is not None and inner.do[-1] == stage
 
 
 def _steps(names: Sequence[str], done: set[str], lines: Sequence[Line]) -> Iterator[Step]:

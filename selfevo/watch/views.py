@@ -26,7 +26,7 @@ class Seen:
         self.run, self.version, self.data = run, run.version, run.data
         self.metrics = Metrics(self.data.lines)
         self.loop = progress.loop(run.spec)
-        self.place = progress.place(self.loop, self.data.lines)
+        self.place = progress.place(self.loop, self.data.lines, run.state == "done")
         self._costs: Costs | None = None
 
     @property

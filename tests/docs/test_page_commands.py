@@ -14,6 +14,8 @@ LEDGERS = ("decisions.md", "methods.md", "performance.md")
 """Pages whose runs take hours: their specs are checked, and the scripts they name must exist."""
 
 MOST_SKIPPED = 4
+CTRL_C = "timeout --preserve-status -s INT 8"
+"""What ends a command that goes on until Ctrl-C."""
 QUICK = ("selfevo validate", "selfevo list", "selfevo show", "selfevo plan", "selfevo reproduce", "selfevo --", "make ")
 
 
@@ -50,6 +52,7 @@ def runnable(command: str, block: Block) -> str:
     if checked_only(block):
         command = re.sub(r"\bselfevo run\b", "selfevo validate", command)
         command = re.sub(r"\bselfevo reproduce (?=\w)", "selfevo reproduce --dry-run ", command)
+    command = re.sub(r"^selfevo watch\b", f"{CTRL_C} selfevo watch", command)
     return f"{command} {block.added}" if block.added and re.search(r"\bselfevo run\b", command) else command
 
 
@@ -82,7 +85,7 @@ def test_few_commands_are_skipped_and_each_says_why() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_stand_in_bash_blocks_only(page: Path) -> None:
-    command = re.compile(r"^(\$ )?(selfevo (run|resume|validate|list|report|plan|doctor|reproduce)|make \w)", re.MULTILINE)
+    command = re.compile(r"^(\$ )?(selfevo (run|resume|validate|list|report|watch|plan|doctor|reproduce)|make \w)", re.MULTILINE)
     assert not [b.id for b in blocks_of(page) if b.kind != "bash" and command.search(b.body)]
 
 

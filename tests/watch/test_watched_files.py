@@ -195,6 +195,17 @@ loop: {warm: {repeat: 2, do: [a]}, main: {repeat: 3, do: {a: null, inner: {repea
     assert desk.only()["iteration"] == 3
 
 
+def test_a_block_that_ends_with_a_block_is_whole_with_the_last_iteration_of_that(tmp_path, write, watching):
+    spec = "stages: {a: {kind: rollout}, b: {kind: train}}\nloop: {main: {repeat: 3, do: {a: null, inner: {repeat: 2, do: [b]}}}}\n"
+    run = write(tmp_path / "a", spec=spec)
+    desk = watching(tmp_path)
+    for path, stage, whole in (("main.0", "a", 0), ("main.0/inner.0", "b", 0), ("main.0/inner.1", "b", 1), ("main.1", "a", 1)):
+        run.commit(path, stage, "train", iteration=int(path[5]))
+        assert desk.only()["iteration"] == whole, path
+    run.end()
+    assert desk.only()["iteration"] == 2, "a block may end early"
+
+
 def test_time_left_is_the_pace_of_whole_iterations(tmp_path, write, watching):
     run = write(tmp_path / "a")
     desk = watching(tmp_path)

@@ -70,7 +70,7 @@ const overview = (() => {
         this.cells.state.replaceChildren(state(row.state, row.why), this.stage);
       }
       if (row.version === undefined) return;
-      put(this.count, row.total ? `${number(row.iteration)} / ${number(row.total)}` : number(row.iteration));
+      put(this.count, row.total ? `${number(row.iteration)} / ${number(row.total)}` : row.iteration ? number(row.iteration) : "\u2013");
       this.bar.hidden = !row.total;
       this.bar.firstChild.style.setProperty("width", row.total ? `${100 * row.iteration / row.total}%` : "0");
       put(this.number, row.value === null ? "\u2013" : number(row.value));

@@ -133,7 +133,7 @@ const panels = (() => {
     tick(row, now) {
       if (!row || row.version === undefined) return;
       const since = Math.max(0, now - row.changed);
-      const at = row.state === "running" && row.stage ? `; at work: ${row.stage}, for ${duration(Math.floor(since))}` : `; last change ${ago(since)}`;
+      const at = row.state === "running" && row.stage ? `: ${row.stage}, for ${duration(Math.floor(since))}` : `; last change ${ago(since)}`;
       put(this.why, visible((row.why || "") + at));
       const rest = overview.left(row, now);
       const percent = row.total ? 100 * row.iteration / row.total : 0;
@@ -141,8 +141,8 @@ const panels = (() => {
       this.bar.firstChild.style.setProperty("width", percent + "%");
       this.bar.setAttribute("aria-valuemax", String(row.total));
       this.bar.setAttribute("aria-valuenow", String(row.iteration));
-      put(this.count, (row.total ? `Iteration ${number(row.iteration)} of ${number(row.total)} committed` : "")
-        + `, ${duration(overview.elapsed(row, now))} so far` + (rest === null ? "" : rest < 1 ? ", done soon" : `, about ${duration(rest)} left`));
+      put(this.count, (row.total ? `Iteration ${number(row.iteration)} of ${number(row.total)} committed, ` : "")
+        + `${duration(overview.elapsed(row, now))} ${row.state === "running" ? "so far" : "in all"}` + (rest === null ? "" : rest < 1 ? ", done soon" : `, about ${duration(rest)} left`));
     }
   }
 
