@@ -21,7 +21,7 @@ CELL = 34
 
 def terminal(comparison: Comparison, width: int = 80) -> str:
     """Tables in at most `width` columns. One that is wider goes on below, the runs' names repeated."""
-    return "\n\n".join(_terminal(table, width) for table in tables(comparison)) + "\n"
+    return "\n\n".join(as_text(table, width) for table in tables(comparison)) + "\n"
 
 
 def markdown(comparison: Comparison) -> str:
@@ -94,7 +94,8 @@ def as_json(comparison: Comparison) -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
-def _terminal(table: Table, width: int) -> str:
+def as_text(table: Table, width: int) -> str:
+    """One table in at most `width` columns."""
     rows = [[_short(cell) for cell in row] for row in table.rows]
     lines = [table.title]
     for block in _blocks(table, rows, width) if rows else ():

@@ -93,33 +93,6 @@ class Heat:
         return ["", *self.columns], [[r, *v] for r, v in zip(self.rows, self.values, strict=True)]
 
 
-@dataclass(frozen=True)
-class Parallel:
-    """Parallel coordinates: `axes` are (key, its values in order), `lines` are (position on each axis, value of the metric), best first."""
-
-    title: str
-    axes: tuple[tuple[str, tuple[str, ...]], ...]
-    metric: str
-    lines: tuple[tuple[tuple[int, ...], float], ...]
-
-    kind, wide, note = "parallel", True, "a line is a run, stronger where the metric is higher; the best in the second colour"
-
-    @property
-    def spoken(self) -> str:
-        """What a screen reader says instead of the picture."""
-        best = ", ".join(f"{key} {values[i]}" for (key, values), i in zip(self.axes, self.lines[0][0], strict=True))
-        top = f"{self.metric} {number(self.lines[0][1])}"
-        return f"Parallel coordinates of {len(self.lines)} runs over {len(self.axes)} keys. Best: {best}, {top}."
-
-    @property
-    def table(self) -> tuple[list[str], list[list[float | str | None]]]:
-        """Header and rows of the numbers, the best runs first."""
-        rows: list[list[float | str | None]] = []
-        for at, value in self.lines[:LISTED]:
-            rows.append([*(values[i] for (_, values), i in zip(self.axes, at, strict=True)), value])
-        return [*(key for key, _ in self.axes), self.metric], rows
-
-
 def chart(title: str, series: Sequence[Series], note: str = "", band: tuple[Series, Series] | None = None) -> Chart:
     """A chart of series over updates; `band` holds the lower and upper ends of an interval around the first of them."""
     xs, x_label = places(series)

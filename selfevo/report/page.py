@@ -16,6 +16,7 @@ from .charts import sections
 from .chosen import Browsed, browsed
 from .entries import Entries
 from .numbers import duration, number, share
+from .parallel import short
 from .read import RunData
 from .samples import excerpts, visible
 from .series import Metrics
@@ -63,9 +64,12 @@ def render(run: RunData) -> str:
 
 def render_sweep(sweep: Sweep) -> str:
     """The page of a sweep as HTML text."""
-    css = (Path(__file__).parent / "page.css").read_text()
-    counts = Counter(run.status for run in sweep.runs)
-    return templates().get_template("sweep.html.jinja").render(sweep=sweep, css=css, counts=counts)
+    here = Path(__file__).parent
+    css = (here / "page.css").read_text() + (here / "sweep.css").read_text()
+    counts, failed = Counter(run.status for run in sweep.runs), [run for run in sweep.runs if run.status == "failed"]
+    unranked = any(not run.counts and run.value is not None for run in sweep.runs)
+    page = templates().get_template("sweep.html.jinja")
+    return page.render(sweep=sweep, css=css, counts=counts, failed=failed, unranked=unranked, short=short)
 
 
 def policy(script: str) -> str:

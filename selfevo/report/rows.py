@@ -33,7 +33,7 @@ class Dot:
 @dataclass(frozen=True)
 class Dots:
     """A dot and an interval per row, over one x axis. `mark`: a value that gets a line across all rows. `coloured`: row i has the colour
-    of curve i; else all have one."""
+    of curve i; else all have one. `limits`: of the x axis (None: fitted)."""
 
     title: str
     note: str
@@ -41,8 +41,10 @@ class Dots:
     x_label: str
     mark: float | None = None
     coloured: bool = False
+    limits: tuple[float, float] | None = None
+    wide: bool = True
 
-    kind, wide = "dots", True
+    kind = "dots"
 
     @property
     def spoken(self) -> str:
@@ -59,6 +61,43 @@ class Dots:
         for r in self.rows:
             rows.append([r.label, r.value, r.low, r.high, *([", ".join(number(x) for x in r.single)] if several else [])])
         return ["", self.x_label, "low", "high", *(["single"] if several else [])], rows
+
+
+class Levels(Dots):
+    """Of each value of a key the mean of its runs, from the lowest to the highest of them."""
+
+    @property
+    def table(self) -> tuple[list[str], list[list[float | str | None]]]:
+        """Header and rows of the numbers."""
+        return ["value", "runs", "mean", "lowest", "highest"], [[r.label, len(r.single), r.value, r.low, r.high] for r in self.rows]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """A point per run: a setting that is a number, and a metric. `log`: the setting is drawn on a logarithmic axis. `limits` of y."""
+
+    title: str
+    note: str
+    points: tuple[tuple[float, float], ...]
+    x_label: str
+    y_label: str
+    log: bool
+    limits: tuple[float, float]
+
+    kind, wide = "scatter", False
+
+    @property
+    def spoken(self) -> str:
+        """What a screen reader says instead of the picture."""
+        low, high = self.points[0], self.points[-1]
+        return (f"{len(self.points)} points of {self.y_label} over {self.x_label}: {number(low[1])} at {number(low[0])}, "
+                f"{number(high[1])} at {number(high[0])}.")  # fmt: skip
+
+    @property
+    def table(self) -> tuple[list[str], list[list[float | str | None]]]:
+        """Header and rows of the numbers."""
+        shown = self.points if len(self.points) <= LISTED else [self.points[i] for i in spaced(len(self.points), LISTED)]
+        return [self.x_label, self.y_label], [list(p) for p in shown]
 
 
 @dataclass(frozen=True)
@@ -87,7 +126,7 @@ class Bars:
         """Header and rows of the numbers."""
         whole = list(zip(self.tasks, self.values, self.ours, self.theirs, strict=True))
         if len(whole) > LISTED:
-            whole = [whole[round(i * (len(whole) - 1) / (LISTED - 1))] for i in range(LISTED)]
+            whole = [whole[i] for i in spaced(len(whole), LISTED)]
         return ["task", "difference", "share solved", "baseline"], [list(row) for row in whole]
 
 
@@ -105,6 +144,9 @@ def bars(title: str, ours: dict[str, float], theirs: dict[str, float], names: di
 
 def even(items: Sequence[str], most: int) -> list[str]:
     """At most `most` of them, evenly spaced, the first and the last included."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+    return list(items) if len(items) <= most else [items[i] for i in spaced(len(items), most)]
+
+
+def spaced(length: int, most: int) -> list[int]:
+    """`most` indices below `length`, evenly spaced, the first and the last included."""
+    return [round(i * (length - 1) / (most - 1)) for i in range(most)]

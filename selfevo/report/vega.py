@@ -11,9 +11,10 @@ import re
 from html import escape
 from typing import Any
 
-from . import vega_rows
-from .figures import Chart, Heat, Parallel
-from .rows import Bars, Dots
+from . import parallel, vega_rows
+from .figures import Chart, Heat
+from .parallel import Parallel
+from .rows import Bars, Dots, Scatter
 
 DOTS = 60
 """A curve with more points than this is drawn as a line without dots."""
@@ -22,7 +23,7 @@ DASHES = ([1, 0], [6, 3], [2, 3], [9, 3, 2, 3], [4, 4], [1, 2], [12, 4], [8, 2, 
 FONT = "system-ui, sans-serif"
 
 
-def svg(figure: Chart | Heat | Parallel | Dots | Bars) -> str:
+def svg(figure: Chart | Heat | Parallel | Dots | Bars | Scatter) -> str:
     """The drawing as an <svg> element, hidden from screen readers, which are given words and a table instead."""
     import vl_convert
 
@@ -35,13 +36,17 @@ def svg(figure: Chart | Heat | Parallel | Dots | Bars) -> str:
     return f'<svg class="chart" aria-hidden="true" focusable="false" {head[1]}>{text[head.end():]}'
 
 
-def specification(figure: Chart | Heat | Parallel | Dots | Bars) -> dict[str, Any]:
+def specification(figure: Chart | Heat | Parallel | Dots | Bars | Scatter) -> dict[str, Any]:
     """The Vega-Lite specification of a figure."""
     if isinstance(figure, Dots):
-        return vega_rows.dots(figure, _frame(780, 100))
+        return vega_rows.dots(figure, _frame(780 if figure.wide else 380, 100))
     if isinstance(figure, Bars):
         return vega_rows.bars(figure, _frame(380, 150))
-    return lines(figure) if isinstance(figure, Chart) else heat(figure) if isinstance(figure, Heat) else parallel(figure)
+    if isinstance(figure, Scatter):
+        return vega_rows.scatter(figure, _frame(380, 170))
+    if isinstance(figure, Parallel):
+        return parallel.spec(figure, _frame(860, 260), FONT)
+    return lines(figure) if isinstance(figure, Chart) else heat(figure)
 
 
 def lines(chart: Chart) -> dict[str, Any]:
@@ -90,38 +95,6 @@ def heat(figure: Heat) -> dict[str, Any]:
     }  # fmt: skip
     size = _frame(780, max(24, 20 * len(figure.rows)))
     return {**size, "data": {"values": values}, "mark": {"type": "rect", "stroke": "var(--back)"}, "encoding": encoding}
-
-
-def parallel(figure: Parallel) -> dict[str, Any]:
-    """A Vega-Lite specification of parallel coordinates: an axis per key, the metric's last."""
-    names = [*(key for key, _ in figure.axes), figure.metric]
-    order = [str(i) for i in range(len(names))]
-    low, high = min(v for _, v in figure.lines), max(v for _, v in figure.lines)
-    lift = (lambda v: (v - low) / (high - low)) if high > low else (lambda v: 0.5)
-    points, marks = [], [{"a": order[-1], "p": lift(v), "t": f"{v:.3g}"} for v in dict.fromkeys((low, high))]
-    for n, (at, value) in enumerate(reversed(figure.lines)):  # the best is drawn last, on top
-        heights = [i / (len(values) - 1) for (_, values), i in zip(figure.axes, at, strict=True)]
-        best = n == len(figure.lines) - 1
-        points += [{"a": a, "p": p, "run": n, "v": lift(value), "best": best} for a, p in zip(order, [*heights, lift(value)], strict=True)]
-    for a, (_, values) in zip(order, figure.axes, strict=False):
-        marks += [{"a": a, "p": i / (len(values) - 1), "t": text} for i, text in enumerate(values)]
-    x = {"field": "a", "type": "ordinal", "scale": {"domain": order, "type": "point", "padding": 0.5}, "axis": None}
-    y = {"field": "p", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": None}
-    colours = {"domain": [False, True], "range": ["var(--c0)", "var(--c1)"]}
-    line = {"x": x, "y": y, "detail": {"field": "run", "type": "nominal"},
-            "opacity": {"field": "v", "type": "quantitative", "scale": {"domain": [0, 1], "range": [0.15, 0.9]}, "legend": None},
-            "color": {"field": "best", "type": "nominal", "scale": colours, "legend": None}}
-    heads = [{"a": a, "t": name} for a, name in zip(order, names, strict=True)]
-    text = {"type": "text", "align": "left", "dx": 5, "dy": -6, "fontSize": 10.5, "font": FONT, "limit": 120}
-    layers = [
-        {"data": {"values": heads}, "mark": {"type": "rule", "stroke": "var(--edge)"}, "encoding": {"x": x}},
-        {"data": {"values": points}, "mark": {"type": "line", "strokeWidth": 1.8}, "encoding": line},
-        {"data": {"values": marks}, "mark": {**text, "color": "var(--text)", "stroke": None},
-         "encoding": {"x": x, "y": y, "text": {"field": "t"}}},
-        {"data": {"values": heads}, "mark": {**text, "align": "center", "dx": 0, "dy": -12, "color": "var(--soft)", "limit": 200},
-         "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "t"}}},
-    ]  # fmt: skip
-    return {**_frame(820, 230), "layer": layers}
 
 
 def whole(low: float, high: float, most: int = 6) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .rows import Bars, Dots
+from .rows import Bars, Dots, Scatter
 from .samples import visible
 
 ROW = 24
@@ -16,15 +16,15 @@ def dots(figure: Dots, frame: dict[str, Any]) -> dict[str, Any]:
     """Dots with intervals; what belongs to one row has one colour."""
     order = [str(i) for i in range(len(figure.rows))]
     spans = [r.span for r in figure.rows] + ([(figure.mark, figure.mark)] if figure.mark is not None else [])
-    low, high = min(a for a, _ in spans), max(b for _, b in spans)
+    low, high = figure.limits or (min(a for a, _ in spans), max(b for _, b in spans))
     room = 0.04 * (high - low) or 0.05 * max(abs(high), 1e-3)
     paint = {i: f"var(--c{n % 8})" if figure.coloured else "var(--c0)" for n, i in enumerate(order)}
     names = {i: visible(r.label) for i, r in zip(order, figure.rows, strict=True)}
     x = {"field": "x", "type": "quantitative", "title": figure.x_label, "scale": {"domain": [low - room, high + room], "nice": False,
                                                                                   "zero": False},
-         "axis": {"tickCount": 7}}  # fmt: skip
-    texts = {"labelExpr": f"{json.dumps(names)}[datum.value]", "labelLimit": 230, "labelPadding": 8, "ticks": False, "domain": False,
-             "grid": True}  # fmt: skip
+         "axis": {"tickCount": 7 if figure.wide else 5}}  # fmt: skip
+    texts = {"labelExpr": f"{json.dumps(names)}[datum.value]", "labelLimit": 230 if figure.wide else 130, "labelPadding": 8,
+             "ticks": False, "domain": False, "grid": True}  # fmt: skip
     y = {"field": "r", "type": "ordinal", "sort": order, "title": None, "scale": {"domain": order}, "axis": texts}
     colour = {"field": "r", "type": "nominal", "scale": {"domain": order, "range": list(paint.values())}, "legend": None}
     layers: list[dict[str, Any]] = []
@@ -37,13 +37,26 @@ def dots(figure: Dots, frame: dict[str, Any]) -> dict[str, Any]:
                        "encoding": {"y": y, "x": x, "x2": {"field": "h"}, "color": colour}})  # fmt: skip
     single = [{"r": i, "x": v} for i, r in zip(order, figure.rows, strict=True) if len(r.single) > 1 for v in r.single]
     if single:
-        layers.append({"data": {"values": single}, "mark": {"type": "point", "size": 34, "strokeWidth": 1.3, "fill": "var(--back)"},
+        ring = {"type": "point", "size": 30, "strokeWidth": 1.2, "opacity": 0.7, "fill": "var(--back)"}
+        layers.append({"data": {"values": single}, "mark": ring,
                        "encoding": {"y": y, "x": x, "stroke": colour}})  # fmt: skip
     values = [{"r": i, "x": r.value} for i, r in zip(order, figure.rows, strict=True)]
     layers.append({"data": {"values": values}, "mark": {"type": "point", "filled": True, "size": 85, "opacity": 1},
                    "encoding": {"y": y, "x": x, "color": colour}})  # fmt: skip
-    size = {**frame, "width": 780, "height": len(order) * ROW + 6}
+    size = {**frame, "height": len(order) * ROW + 6}
     return {**size, "autosize": {"type": "fit-x", "contains": "padding"}, "layer": layers}
+
+
+def scatter(figure: Scatter, frame: dict[str, Any]) -> dict[str, Any]:
+    """A point per run."""
+    values = [{"x": a, "y": b} for a, b in figure.points]
+    scale = {"type": "log"} if figure.log else {"zero": False}
+    x = {"field": "x", "type": "quantitative", "title": figure.x_label, "scale": {**scale, "nice": False, "padding": 8},
+         "axis": {"grid": False, "tickCount": 5, "format": ".2~e" if figure.log else "~r", "labelOverlap": True}}  # fmt: skip
+    y = {"field": "y", "type": "quantitative", "title": None, "scale": {"domain": list(figure.limits), "nice": True, "zero": False}}
+    mark = {"type": "point", "size": 34, "strokeWidth": 1.3, "stroke": "var(--c0)", "fill": "var(--back)", "opacity": 1}
+    fit = {"type": "fit", "contains": "padding"}
+    return {**frame, "autosize": fit, "data": {"values": values}, "mark": mark, "encoding": {"x": x, "y": y}}
 
 
 def bars(figure: Bars, frame: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..store import MANIFEST
+from ..sweeps.jobs import FOLDER
 from .page import render, render_sweep
 from .read import read_run
 
@@ -18,12 +19,12 @@ def write(root: Path | str, status: str | None = None) -> Path:
 
     The page is UTF-8 HTML that makes no request to anywhere. A directory whose run is still going on is read as it is, without its
     lock. `status` ("done", "stopped", "failed") overrides what the files tell, for the run that ends just now. A folder of several
-    runs gets the page of a sweep.
+    runs, or of a sweep's jobs, gets the page of a sweep.
 
     Raises UserError when `root` holds no run, StoreError when a manifest or metrics are corrupt or the page cannot be written.
     """
     root = Path(root)
-    if not (root / MANIFEST).is_file() and root.is_dir() and any(root.glob(f"*/{MANIFEST}")):
+    if not (root / MANIFEST).is_file() and root.is_dir() and (any(root.glob(f"*/{MANIFEST}")) or (root / FOLDER).is_dir()):
         from . import sweep
 
         return put(root / NAME, render_sweep(sweep.read(root)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import EXIT_OTHER, EXIT_STOPPED, EXIT_USER, SelfevoError
 from .jobs import Jobs, Outcome, names
+from .results import say_results
 
 
 class SweepError(SelfevoError):
@@ -11,7 +12,8 @@ class SweepError(SelfevoError):
 
 
 def closing(jobs: Jobs, interrupted: bool) -> SweepError | None:
-    """What to say of a sweep that is over, or None when every run of it is done."""
+    """What to say of a sweep that is over, or None when every run of it is done. What the others came to is printed before."""
+    say_results(jobs)
     outcomes = jobs.read()
     named = names(outcomes)
     lines = [_line(outcome, named[outcome.number]) for outcome in outcomes if outcome.state != "done"]

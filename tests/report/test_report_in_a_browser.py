@@ -300,7 +300,7 @@ def test_the_page_of_a_sweep_opens_without_script_or_complaint(run_dir, make, tm
     troubles = []
     page.on("console", lambda m: troubles.append(m.text))
     page.goto(report.write(tmp_path / "many").as_uri())
-    assert page.locator("figure.parallel svg path[stroke^='var(--c']").count() == 4 and page.locator("#ranked tbody tr").count() == 4
+    assert page.locator("figure.parallel svg path[stroke^='var(--c']").count() == 5 and page.locator("#ranked tbody tr").count() == 4
     assert page.evaluate("[window.hit, document.scripts.length, document.documentElement.scrollWidth]") == [None, 0, 400]
     assert troubles == []
     page.close()
