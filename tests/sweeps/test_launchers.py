@@ -87,7 +87,10 @@ def test_four_runs_finish_and_a_mistaken_one_is_named(
     error = "run 4 (seed=none) failed: seed: expected a whole number, got 'none'"
     assert mine[:2] == [f"selfevo: {error}"] * 2  # when it was met, and at the end
     assert mine[2].startswith("selfevo: 4 of 5 runs of the sweep are done; the same command with hydra.sweep.dir=")
-    assert [line.split(" ")[0:3] for line in sorted(said.out.splitlines())] == [["run", str(n), f"(seed={n}):"] for n in range(4)]
+    ended_, results = said.out.split("\nRanking by eval/chain_sum/pass@1, highest first\n")
+    assert [line.split(" ")[0:3] for line in sorted(ended_.splitlines())] == [["run", str(n), f"(seed={n}):"] for n in range(4)]
+    assert results.endswith(f"\nreport of the sweep: {folder}/report.html\n")
+    assert "seed: expected a whole number" in (folder / "report.html").read_text()
     runs = find([folder])
     assert [(f.label, f.status) for f in runs] == [("0", "done"), ("1", "done"), ("2", "done"), ("3", "done"), ("4", "failed")]
     assert [o.value for o in Jobs(folder).read()[:4]] == [metrics(folder / str(n))[-1][2]["eval/chain_sum/pass@1"] for n in range(4)]
