@@ -30,16 +30,19 @@ KEPT = 64
 """Drawn charts that are kept, so that a page that asks again costs nothing."""
 
 
-def main_series(spec: Mapping[str, Any], metrics: Metrics) -> Series | None:
-    """The curve that stands for a run: the spec's `metric`, else pass@1 of the first suite, else the training reward; None for none."""
+def main_curve(spec: Mapping[str, Any], lines: Sequence[Line]) -> tuple[str, list[float]]:
+    """(metric, values) that stand for a run: the spec's `metric`, else pass@1 of the first suite, else the training reward; of the stage
+    that logged it most often. ("", []) for none."""
     named = spec.get("metric")
-    wanted = [named] if isinstance(named, str) else []
-    wanted += [f"eval/{suite}/pass@1" for suite in suites(metrics.all)] + ["rollout/reward", "score/score"]
-    for name in wanted:
-        found = [s for s in metrics.all if s.metric == name]
-        if found:
-            return max(found, key=lambda s: len(s.points))
-    return None
+    suite = next((name for line in lines for name in line.metrics if re.fullmatch(r"eval/[^/]+/pass@1", name)), None)
+    for name in filter(None, (named if isinstance(named, str) else None, suite, "rollout/reward", "score/score")):
+        values: dict[str, list[float]] = {}
+        for line in lines:
+            if name in line.metrics:
+                values.setdefault(line.stage, []).append(line.metrics[name])
+        if values:
+            return name, max(values.values(), key=len)
+    return "", []
 
 
 class Costs:

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import views
 from .curves import AXES, Drawn
+from .failed import latest
 from .run import Watched
 from .runs import Runs
 from .trajectories import Trajectories
@@ -66,14 +67,18 @@ class Desk:
     def panel(self, name: str) -> dict[str, Any]:
         """What an opened run shows."""
         self.runs.look()
-        with self.runs.lock:
-            run, seen = self._of(name)
-            return views.panel(self.runs.label(run.root), run, seen, time.time())
+        run, seen = self._of(name)
+        return views.panel(self.runs.label(run.root), run, seen, time.time())
 
     def spec(self, name: str) -> dict[str, Any]:
         """The resolved spec."""
         _, seen = self._of(name)
         return {"text": seen.data.spec_text}
+
+    def failures(self, name: str, query: Query) -> dict[str, Any]:
+        """Every kind of failure, with what the latest said."""
+        run, seen = self._of(name)
+        return {"failures": latest(run.root, seen.data.lines, run.allows)}
 
     def curves(self, query: Query) -> dict[str, Any]:
         """Charts of the runs `run` over `x`, those of the metrics `more` among them."""
@@ -84,8 +89,7 @@ class Desk:
         if not 1 <= len(names) <= MOST:
             raise Wrong(f"run: expected 1 to {MOST} of them")
         self.runs.look()
-        with self.runs.lock:
-            found = [(self.runs.label(run.root), seen.metrics, seen.costs) for run, seen in map(self._of, names)]
+        found = [(self.runs.label(run.root), seen.metrics, seen.costs) for run, seen in map(self._of, names)]
         return self._drawn.charts(found, axis, list(dict.fromkeys(query.get("more", ())))[:12])
 
     def trajectories(self, name: str, query: Query) -> dict[str, Any]:
@@ -114,7 +118,7 @@ class Desk:
         text = _one(query, "text")
         if not text:
             raise Wrong("text: expected what to look for")
-        return self._trajectories(name).search(text)
+        return self._trajectories(name).search(text, _number(query, "first", 0))
 
     def tag(self, names: Sequence[str] | None) -> str:
         """What an answer about these runs (None: about all) depends on, as an ETag; the same as long as nothing changed."""

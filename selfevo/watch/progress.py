@@ -82,11 +82,6 @@ def block_at(root: Block, path: str) -> Block | None:
     return block
 
 
-def seconds(lines: Sequence[Line]) -> float:
-    """Seconds that committed stages took of the clock: what passed beside another stage counts once."""
-    return sum(line.seconds - line.metrics.get("time/overlapped", 0.0) for line in lines)
-
-
 def left(at: Place, lines: Sequence[Line]) -> float | None:
     """Seconds from the last commit to the end, at the mean pace of the last ten iterations; None before one is whole or where nobody can
     tell. A block that may end early is taken to run to its limit."""

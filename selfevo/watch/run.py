@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..comparing.speed import generated
 from ..report.read import Line, RunData
 from ..store import MANIFEST, METRICS, SPEC
 from .gate import Gate
@@ -27,7 +28,8 @@ class Watched:
     `changed` is when its files changed last, in seconds since 1970; `restarts` counts how often its files were
     replaced or cut short.
     A run that nobody looks at can `rest`: it gives up what it has read, and reads it again when `data` is asked for or it grows.
-    `began`: since when a process here is at work in it, None for none.
+    `began`: since when a process here is at work in it, None for none. `tokens` and `seconds`: of all committed stages together; work
+    that passed beside another stage is counted once.
     """
 
     def __init__(self, root: Path, gate: Gate):
@@ -41,6 +43,7 @@ class Watched:
         self._ended = self._held = self._resting = False
         self._grew = self._longest = 0.0
         self.began: float | None = None
+        self.tokens = self.seconds = 0.0
         self._logged: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._updates = 0
         self._tails = Tail(root / MANIFEST), Tail(root / METRICS)
@@ -143,10 +146,12 @@ class Watched:
                 continue
             self._updates = line.updates
             self.lines.append(line)
+            self.tokens += generated(line)
+            self.seconds += line.seconds - line.metrics.get("time/overlapped", 0.0)
 
     def _forget(self) -> None:
         self.manifest, self.lines, self._updates, self._ended, self._spec = [], [], 0, False, None
-        self._logged = {}
+        self._logged, self.tokens, self.seconds = {}, 0.0, 0.0
 
     def _read_spec(self) -> tuple[Mapping[str, Any], str]:
         import yaml

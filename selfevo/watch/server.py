@@ -100,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._cached([name], lambda: desk.panel(name))
             case ["api", "runs", name, "spec"]:
                 self._json(desk.spec(name))
-            case ["api", "runs", name, ("trajectories" | "trajectory" | "words" | "find" | "search") as what]:
+            case ["api", "runs", name, ("failures" | "trajectories" | "trajectory" | "words" | "find" | "search") as what]:
                 self._json(getattr(desk, what)(name, query))
             case _:
                 raise Missing("there is nothing at this address")

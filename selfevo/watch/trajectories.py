@@ -134,23 +134,25 @@ class Trajectories:
                         at += batch.num_rows
             return None
 
-    def search(self, text: str) -> dict[str, Any]:
-        """Rows by part whose task or turns hold the text, upper or lower case, the newest tables first; `left`: tables for which there was
-        no time."""
+    def search(self, text: str, first: int = 0) -> dict[str, Any]:
+        """Rows by part whose task or turns hold the text, upper or lower case, of the parts from `first` on, the newest tables first;
+        `parts`: how many there are; `left`: tables for which there was no time."""
         found: dict[int, list[int]] = {}
         began = time.monotonic()
         with self._lock:
             parts = list(enumerate(self.entries.parts))
+            count = len(parts)
+            parts = parts[first:]
         for n, (number, part) in enumerate(reversed(parts)):
             if time.monotonic() - began > SECONDS:
-                return {"found": found, "left": len(parts) - n}
+                return {"found": found, "parts": count, "left": len(parts) - n}
             try:
                 rows = sorted(set(self._matches(part, text)))
             except (OSError, ValueError):
                 continue
             if rows:
                 found[number] = rows
-        return {"found": found, "left": 0}
+        return {"found": found, "parts": count, "left": 0}
 
     def _matches(self, part: Part, text: str) -> Iterator[int]:
         import pyarrow.compute as pc

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-from ..report.summary import failures, gains, times, tokens
+from ..report.series import Metrics
+from ..report.summary import failures, gains, times
 from . import progress
-from .curves import Costs, main_series
+from .curves import Costs, main_curve
 from .run import Watched
 from .state import WHY
 
@@ -21,20 +23,19 @@ class Seen:
     """What was worked out of a run at one version of it."""
 
     def __init__(self, run: Watched):
-        from ..report.series import Metrics
-
         self.run, self.version, self.data = run, run.version, run.data
-        self.metrics = Metrics(self.data.lines)
         self.loop = progress.loop(run.spec)
         self.place = progress.place(self.loop, self.data.lines, run.state == "done")
-        self._costs: Costs | None = None
 
-    @property
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Its series."""
+        return Metrics(self.data.lines)
+
+    @cached_property
     def costs(self) -> Costs:
         """The x of its curves."""
-        if self._costs is None:
-            self._costs = Costs(self.data.lines)
-        return self._costs
+        return Costs(self.data.lines)
 
 
 def row(name: str, label: str, run: Watched, seen: Seen | None) -> dict[str, Any]:
@@ -44,15 +45,14 @@ def row(name: str, label: str, run: Watched, seen: Seen | None) -> dict[str, Any
     if seen is None:
         return {**base, "state": "reading", "why": "being read for the first time"}
     lines = seen.data.lines
-    main = main_series(run.spec, seen.metrics)
+    metric, values = main_curve(run.spec, lines)
     state = SHOWN_AS.get(run.state, run.state)
     done = state == "done"
     return {
         **base, "name": seen.data.name, "state": state, "why": WHY[run.state], "trouble": run.trouble, "version": run.version,
         "iteration": seen.place.iteration, "total": seen.place.total, "stage": _stage(seen) if state == "running" else "",
-        "metric": main.metric if main is not None else "", "value": main.last if main is not None else None,
-        "spark": spark(main.values) if main is not None else [],
-        "tokens": _tokens(seen), "seconds": _elapsed(seen), "began": run.began, "left": None if done else progress.left(seen.place, lines),
+        "metric": metric, "value": values[-1] if values else None, "spark": spark(values),
+        "tokens": run.tokens, "seconds": _elapsed(seen), "began": run.began, "left": None if done else progress.left(seen.place, lines),
         "changed": run.changed,
     }  # fmt: skip
 
@@ -71,8 +71,7 @@ def panel(label: str, run: Watched, seen: Seen, now: float) -> dict[str, Any]:
             ("seed", data.spec.get("seed")), ("committed stages", f"{len(lines):,}"), ("updates", f"{last:,}")) if value is not None],
         "gains": [{"suite": g.suite, "metric": g.metric, "first": _measured(g.first), "last": _measured(g.last), "change": g.change,
                    "verdict": g.verdict} for g in gains(seen.metrics)],
-        "failures": [{"stage": f.stage, "part": f.part, "what": f.what, "count": f.count, "last": f.last}
-                     for f in reversed(failures(lines))],
+        "failures": sum(f.count for f in failures(lines)),
         "times": {kind: value for kind, value in total.by_kind.items() if value > 0},
         "stages": [{"stage": s.stage, "executions": s.executions, "seconds": s.seconds} for s in stages],
         "log": "\n".join(run.log.splitlines()[-40:]), "metrics": sorted({s.metric for s in seen.metrics.all}),
@@ -99,17 +98,11 @@ def _measured(m: Any) -> Mapping[str, float | None]:
     return {"value": m.value, "low": m.low, "high": m.high}
 
 
-def _tokens(seen: Seen) -> float:
-    found = tokens(seen.data.lines)
-    return found[-1].generated + found[-1].discarded if found else 0.0
-
-
 def _elapsed(seen: Seen) -> float:
     """Seconds of all committed stages, or of the process that ended the run where that is more: it has its start in it."""
     last = seen.data.manifest[-1].get("seconds") if seen.data.manifest else None
     total = last.get("total") if isinstance(last, Mapping) else None
-    spent = progress.seconds(seen.data.lines)
-    return max(spent, total) if isinstance(total, (int, float)) else spent
+    return max(seen.run.seconds, total) if isinstance(total, (int, float)) else seen.run.seconds
 
 
 def _stage(seen: Seen) -> str:

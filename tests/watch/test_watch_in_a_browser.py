@@ -219,7 +219,8 @@ def test_hostile_outputs_are_shown_and_stay_inert(kind, tmp_path, write, opened)
     task = Task({"question": text, text: text}, answer=text, category=text)
     one = Row.of(Trajectory("main.0/rollout/0.0", task, text, "solver@000000", turns, "e", error=text, keys={text: text}, status="error"))
     run.put("main.0", "rollout", [one.rewarded(text, 1.0, feedback=text, info={text: text})])
-    metrics = {"rollout/reward": 0.5, f"score/{text}_errors": 3.0, f"eval/{text.replace('/', '')}/pass@1": 0.5}
+    metrics = {"rollout/error": 1.0, "rollout/trajectories": 1.0, "rollout/reward": 0.5, f"score/{text}_errors": 3.0}
+    metrics[f"eval/{text.replace('/', '')}/pass@1"] = 0.5
     run.commit("main.0", "rollout", "rollout", metrics, table="rows")
     run.log("running demo", text, "failed after 3.0 s")
     seen = opened(tmp_path / "runs")
@@ -235,6 +236,7 @@ def test_hostile_outputs_are_shown_and_stay_inert(kind, tmp_path, write, opened)
     page.wait_for_timeout(300)
     assert page.evaluate("window.hit") is None
     assert page.locator(".browser .turn.policy pre").inner_text() == text
+    assert text in page.locator(".failures").inner_text()
     assert text in page.locator(".log pre").inner_text() and page.locator(".panel:not([hidden]) h2").inner_text() == text
     assert page.locator("main img, main iframe, main style, main link, main base, main script, main a[href]").count() == 0
     assert page.locator("script:not([src^='/'])").count() == 0

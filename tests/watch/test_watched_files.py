@@ -313,6 +313,27 @@ def test_a_trajectory_is_found_searched_and_shown_with_its_tree(tmp_path, write,
             desk.trajectory(name, {"part": [part], "row": [at]})
 
 
+def test_the_latest_failure_of_each_kind_says_what_it_said(tmp_path, write, watching):
+    run = write(tmp_path / "a")
+    for i, word in enumerate(("old", "new")):
+        path = f"main.{i}/rollout"
+        broken = row(path, 1, status="error", error=f"boom {word}")
+        late = row(path, 2).failed("judge", "timeout", f"no answer, {word}")
+        run.put(f"main.{i}", "rollout", [row(path, 0), broken, late])
+        metrics = {"rollout/error": 1 / 3, "rollout/trajectories": 3.0, "score/judge_timeouts": 1.0}
+        run.commit(f"main.{i}", "rollout", "rollout", metrics, i, table="rows")
+    run.commit("main.2", "train", "train", {"score/other_errors": 2.0}, 2)
+    desk = watching(tmp_path)
+    name = desk.id()
+    assert desk.panel(name)["failures"] == 6
+    found = [tuple(f[k] for k in ("part", "what", "count", "last", "trajectory", "message")) for f in desk.failures(name, {})["failures"]]
+    assert found == [
+        ("other", "error", 2, "main.2", "", ""),  # no table tells
+        ("episode", "error", 2, "main.1", "main.1/rollout/00001.0", "boom new"),
+        ("judge", "time-out", 2, "main.1", "main.1/rollout/00002.0", "no answer, new"),
+    ]
+
+
 def test_a_table_that_is_gone_is_named_and_the_rest_is_there(tmp_path, write, watching):
     run = write(tmp_path / "a")
     for i in range(2):

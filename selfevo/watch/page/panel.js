@@ -37,7 +37,10 @@ const panels = (() => {
       shut.addEventListener("click", close);
       this.gains = table("First and last evaluation of each suite, in brackets the 95% bootstrap interval",
         [["suite"], ["metric"], ["first", 1], ["last", 1], ["change", 1], ["reading"]]);
-      this.failures = table("Failures: a status of their own, never a reward of 0", [["stage"], ["part"], ["what"], ["count", 1], ["latest at"]]);
+      this.failed = 0;
+      this.failures = table("Failures: a status of their own, never a reward of 0", [["stage"], ["part"], ["what"], ["count", 1], ["latest at"], ["which said"]]);
+      this.failures.node.classList.add("failures");
+      this.failures.node.hidden = true;
       this.noFailures = el("p", {class: "constant", text: "No part has reported an error, a time-out or an abstention."});
       this.times = el("div", {class: "bar", role: "img"});
       this.legend = el("ul", {class: "legend"});
@@ -61,8 +64,16 @@ const panels = (() => {
     async refresh() {
       const {value} = await link.get(`/api/runs/${this.id}`, null, "panel-" + this.id);
       this.show(value);
+      if (value.failures !== this.failed) await this.readFailures(value.failures);
       await this.charts.refresh();
       if (this.trajectories && this.browse.open) await this.trajectories.refresh();
+    }
+
+    async readFailures(count) {
+      const {value} = await link.get(`/api/runs/${this.id}/failures`);
+      this.failures.fill(value.failures.map(f => [f.stage, f.part, f.what, number(f.count), f.last,
+        f.message || (f.trajectory ? "(no message)" : "\u2013")]));
+      this.failed = count;
     }
 
     async readSpec() {
@@ -105,8 +116,7 @@ const panels = (() => {
       }
       this.gains.fill(p.gains.map(g => [g.suite, g.metric, interval(g.first), interval(g.last), (g.change > 0 ? "+" : "") + number(g.change), g.verdict]));
       this.gains.node.parentNode.hidden = !p.gains.length;
-      this.failures.fill(p.failures.map(f => [f.stage, f.part, f.what, number(f.count), f.last]));
-      this.noFailures.hidden = p.failures.length > 0;
+      this.noFailures.hidden = p.failures > 0;
       this.showTimes(p);
       const foot = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 30;
       put(this.log, visible(p.log) || "(empty)");

@@ -27,7 +27,7 @@ const trajectories = (() => {
           let more = true;
           while (more) {
             const {value} = await link.get(this.address + "/trajectories", {cursor: this.cursor});
-            if (value.anew) { this.parts = []; this.details.clear(); this.words.clear(); }
+            if (value.anew) { this.searched = null; this.parts = []; this.details.clear(); this.words.clear(); }
             for (const part of value.parts) this.take(part);
             this.cursor = value.cursor;
             more = value.more;
@@ -124,9 +124,16 @@ const trajectories = (() => {
         },
         search: async text => {
           try {
-            const {value} = await link.get(this.address + "/search", {text});
-            const found = new Set();
-            for (const [part, rows] of Object.entries(value.found)) for (const row of rows) { const i = this.entry(+part, row); if (i >= 0) found.add(i); }
+            const held = this.searched && this.searched.text === text ? this.searched : {text, parts: 0, found: []};
+            if (held.parts < this.parts.length) {  // tables never change: what was looked through once is not again
+                const {value} = await link.get(this.address + "/search", {text, first: held.parts});
+                held.found.push(...Object.entries(value.found));
+                held.left = (held.left || 0) + value.left;
+                held.parts = value.parts;
+                this.searched = held;
+            }
+            const value = held, found = new Set();
+            for (const [part, rows] of held.found) for (const row of rows) { const i = this.entry(+part, row); if (i >= 0) found.add(i); }
             put(this.hint, value.left ? `The search took long: ${number(value.left)} older tables were not looked through.` : "");
             this.hint.hidden = !value.left;
             return found;

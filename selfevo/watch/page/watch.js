@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const {el, visible, number, put} = words;
-  const EVERY = 1000, HIDDEN = 15000, MOST = 8, COMPARED = "compared";
+  /* REST: what took a second is asked for again after so many, since drawing takes time from whoever works on this machine. */
+  const EVERY = 1000, HIDDEN = 15000, REST = 8, MOST = 8, COMPARED = "compared";
   const byId = id => document.getElementById(id);
   const tabs = byId("tabs"), holder = byId("panels"), lost = byId("lost"), sign = byId("link");
   const table = new overview.Overview(id => opened.has(id) ? (at === id ? close(id) : select(id)) : open(id));
@@ -117,6 +118,7 @@
     else shared.button.remove();
     comparison.over([...opened.keys()]);
     shared.stale = true;
+    shared.next = 0;
     table.mark([...opened.keys()]);
   }
 
@@ -127,6 +129,7 @@
       tab.button.setAttribute("aria-selected", String(is));
       tab.button.tabIndex = is ? 0 : -1;
       tab.panel.node.hidden = !is;
+      if (is) tab.next = 0;
     }
     remember();
     table.mark([...opened.keys()]);
@@ -152,10 +155,12 @@
       if ([...opened.values()].some(t => t.stale)) shared.stale = true;
       comparison.metrics([...new Set([...opened.values()].flatMap(t => t.panel.data ? t.panel.data.metrics : []))].sort());
     }
-    if (!tab || !tab.stale) return;
+    if (!tab || !tab.stale || Date.now() < (tab.next || 0)) return;
     tab.stale = false;
+    const began = Date.now();
     try {
       await tab.panel.refresh();
+      tab.next = Date.now() + REST * (Date.now() - began);
     } catch (error) {
       if (!(error instanceof Refused)) { tab.stale = true; throw error; }
     }
