@@ -123,23 +123,25 @@ def _charts(runs: Sequence[tuple[str, Metrics, Costs]], axis: str, more: Sequenc
     wanted = {f"pass@1 on {suite}": f"eval/{re.escape(suite)}/pass@1" for suite in names} | MAIN
     wanted |= {name: re.escape(name) for name in more}
     for title, pattern in wanted.items():
-        curves, note = [], ""
-        for label, metrics, costs in runs:
-            for series in metrics.matching(pattern):
-                points = costs.points(series, axis)
-                name = series.label if len(runs) == 1 else label if series.label == series.metric else f"{label}: {series.label}"
+        found = [(label, [s for s in metrics.all if re.fullmatch(pattern, s.metric)], costs, metrics) for label, metrics, costs in runs]
+        total = sum(len(series) for _, series, _, _ in found)
+        several = len({s.metric for _, series, _, _ in found for s in series}) > 1
+        curves = []
+        for label, series, costs, metrics in found:
+            if total > MOST:  # every run keeps its share, the longest curves first
+                series = sorted(series, key=lambda s: -len(s.points))[: max(1, MOST // len(runs))]
+            for s in series:
+                stages = len({other.stage for other in series if other.metric == s.metric}) > 1
+                name = [label] * (len(runs) > 1) + [s.metric] * several + [s.stage] * stages
+                points = costs.points(s, axis)
                 mean = means(points) if len(points) > 2 * WINDOWS else []
-                band = _band(metrics, costs, series, axis) if len(runs) == 1 else ()
-                curves.append(Curve(name, tuple(thinned(points)), tuple(mean), band))
-        if len(curves) > MOST:
-            note = f"{MOST} of {len(curves)} shown"
-        shown = curves[:MOST]
-        if len(shown) == 1 and shown[0].band:
+                band = _band(metrics, costs, s, axis) if total == 1 else ()
+                curves.append(Curve(", ".join(name) or s.metric, tuple(thinned(points)), tuple(mean), band))
+        note = f"{len(curves)} of {total} shown" if len(curves) < total else ""
+        if len(curves) == 1 and curves[0].band:
             note = "shaded: 95% bootstrap interval over tasks"
-        elif len(shown) > 1:
-            shown = [Curve(c.label, c.points, c.mean) for c in shown]
-        if shown:
-            yield drawn(title, shown, AXES[axis], note)
+        if curves:
+            yield drawn(title, curves, AXES[axis], note)
 
 
 def _band(metrics: Metrics, costs: Costs, series: Series, axis: str) -> tuple[tuple[float, float, float], ...]:

@@ -255,6 +255,21 @@ def test_runs_are_drawn_in_the_same_axes(tmp_path, write, watching):
     assert "rollout/generated_tokens" in {c["title"] for c in more["charts"]}, "what was asked for is drawn though it never changed"
 
 
+def test_every_run_keeps_its_share_of_a_chart(tmp_path, write, watching):
+    for name in "abc":
+        run = write(tmp_path / name)
+        for n in range(2):
+            for stage in range(5):
+                for _ in range(1 + (stage == 4)):
+                    run.commit(f"main.{n}", f"s{stage}", "rollout", {"rollout/reward": n + stage / 10}, n)
+    desk = watching(tmp_path)
+    ids = [r["id"] for r in sorted(desk.overview()["rows"], key=lambda r: r["label"])]
+    (chart,) = desk.curves({"run": ids})["charts"]
+    assert chart["curves"] == [f"{name}, {stage}" for name in "abc" for stage in ("s4", "s0")] and chart["note"] == "6 of 15 shown"
+    (chart,) = desk.curves({"run": ids[:1]})["charts"]
+    assert chart["curves"] == ["s0", "s1", "s2", "s3", "s4"] and not chart["note"]
+
+
 def test_trajectories_come_in_portions_and_once_more_only_where_they_changed(tmp_path, write, watching, monkeypatch):
     import pyarrow.parquet as pq
 

@@ -44,7 +44,7 @@ const panels = (() => {
       this.noFailures = el("p", {class: "constant", text: "No part has reported an error, a time-out or an abstention."});
       this.times = el("div", {class: "bar", role: "img"});
       this.legend = el("ul", {class: "legend"});
-      this.stages = table("Time by stage", [["stage"], ["executions", 1], ["seconds", 1]]);
+      this.stages = table("Time of committed stages, the longest first", [["stage"], ["executions", 1], ["seconds", 1]]);
       this.log = el("pre");
       this.logBox = el("details", {class: "log"}, el("summary", {text: "End of log.txt"}), this.log);
       this.specText = el("pre", {text: "\u2026"});
@@ -57,7 +57,8 @@ const panels = (() => {
         this.charts.node, el("section", {}, el("h3", {text: "What improved"}), this.gains.node),
         el("section", {}, el("h3", {text: "Failures"}), this.failures.node, this.noFailures),
         el("section", {class: "browsing"}, el("h3", {text: "Trajectories"}), this.browse),
-        el("section", {}, el("h3", {text: "Time"}), this.times, this.legend, this.stages.node),
+        el("section", {}, el("h3", {text: "Time"}), this.times, this.legend,
+          el("details", {}, el("summary", {text: "Time by stage"}), this.stages.node)),
         el("section", {}, el("h3", {text: "Log and spec"}), this.logBox, this.spec));
     }
 
