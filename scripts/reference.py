@@ -122,6 +122,8 @@ def component(path: str, cls: type, files: list[str]) -> list[str]:
     """A component's section."""
     sig = inspect.signature(cls)
     said, meanings = told(cls, set(sig.parameters))
+    for base in inspect.getmro(cls)[1:-1] if inspect.isclass(cls) else ():  # what a base class shares out is told there
+        meanings = {**told(base, set(sig.parameters))[1], **meanings}
     out = [f"## {path.rpartition('.')[2]}", "", f"`{path}`", "", *said]
     bound = signature(cls).parameters
     rows = []
@@ -155,13 +157,16 @@ def shown(value: Any) -> str:
 
 
 def told(cls: type, names: set[str]) -> tuple[list[str], dict[str, str]]:
-    """A docstring as (paragraphs, {argument: meaning}); arguments stand in lines `name: text` or `one, two: text`."""
+    """The docstrings of a class and its constructor as (paragraphs, {argument: meaning}); arguments stand in lines `name: text` or
+    `one, two: text`."""
     keys = names | {n.removesuffix("_") for n in names}
 
     def ours(given: str) -> bool:
         return set(re.split(r"\s*[,/]\s*", given)) <= keys
 
-    text = inspect.getdoc(cls) or ""
+    made = cls.__init__ if inspect.isclass(cls) and "__init__" in vars(cls) else None  # type: ignore[misc]
+    text = "\n\n".join(filter(None, [inspect.getdoc(cls), inspect.cleandoc((made and made.__doc__) or "")]))
+    text = re.sub(r"^(\s*)`(\w+)`: ", lambda m: f"{m[1]}{m[2]}: " if ours(m[2]) else m[0], text, flags=re.MULTILINE)
     meanings: dict[str, str] = {}
     prose: list[str] = []
     current: list[str] | None = None

@@ -27,7 +27,10 @@ class ChatCodec:
     """
 
     def __init__(self, tokenizer: Any, limit: int, ends: Sequence[int] = ()):
-        """`limit` in tokens. `ends`: ids that end a turn besides the tokenizer's end token and the template's own."""
+        """
+        tokenizer: of transformers. limit: longest context plus reply, in tokens.
+        ends: ids that end a turn besides the tokenizer's end token and the template's own.
+        """
         if not tokenizer.chat_template:
             name = tokenizer.name_or_path
             raise UserError(f"model '{name}': its tokenizer has no chat template; set model.chat_template (a Jinja text, or plain)")
@@ -136,7 +139,7 @@ class ByteCodec:
     closing = (END,)
 
     def __init__(self, limit: int = 1 << 20):
-        """`limit` in bytes."""
+        """limit: longest context plus reply, in bytes."""
         if limit < 1:
             raise UserError(f"limit must be at least 1, got {limit}")
         self._limit = limit

@@ -29,7 +29,11 @@ class Lora:
         targets: str | Sequence[str] = "all-linear",
         dropout: float = 0.0,
     ):
-        """`targets`: names of the layers that get an adapter, or "all-linear" (all but the output layer)."""
+        """
+        rank: of the adapters. alpha: scale of what they add, alpha / rank.
+        targets: names of the layers that get one, or "all-linear" (all but the output layer).
+        dropout: share of an adapter's inputs that are zeroed in training.
+        """
         if rank < 1:
             raise UserError(f"lora.rank must be at least 1, got {rank}")
         if not 0.0 <= dropout < 1.0:
@@ -79,9 +83,11 @@ class Pretrained:
         path: folder, hub id, or "tiny" for the bundled policy.
         dtype: "auto" is the dtype of the checkpoint.
         device: "auto" is cuda where there is one, else cpu; or a torch device such as "cuda:1".
+        revision: branch, tag or commit of a model of the Hub; default its main branch.
         chat_template: a Jinja text that replaces the tokenizer's, or "plain" (contents a line each, for base models).
         max_length: longest context plus reply in tokens; default what the model's positions allow.
         attn: attention kernels of transformers.
+        lora: adapters that are trained in place of the weights.
         """
         if dtype not in ("auto", "float32", "bfloat16"):
             raise UserError(f"model.dtype '{dtype}' is not known{nearest(dtype, ('auto', 'float32', 'bfloat16'))}")

@@ -30,7 +30,7 @@ class Archive:
     are due, and none once the budget is spent. Two choices are two entries of the spec, both updated with the same judged rows.
 
     Args:
-        memory: whose versions are the nodes; the reward `reward` of their rows (at least 0.5: solved) is the outcome.
+        memory: whose versions are the nodes. reward: that of their rows which is the outcome (at least 0.5: solved).
         pick: which choice `sample` makes.
         tasks: where the fixed list comes from. size: its length; what is held out for evaluation is left out.
         budget: most evaluations.

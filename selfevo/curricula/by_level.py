@@ -21,7 +21,7 @@ class ByLevel:
 
     tasks: a source whose tasks carry levels.
     start: how many levels are open at first.
-    every: iterations per level; or threshold: success rate that opens the next one. Exactly one of the two.
+    every: iterations per level. threshold: success rate that opens the next one. Exactly one of the two is given.
     window: outcomes (rows, not tasks) that mastery is judged on.
     frontier: share of draws from the hardest open level, the others sharing the rest; None: all open levels alike.
     reward, correct: a row is solved when this reward is at least `correct`; rows without it are not outcomes.

@@ -56,8 +56,9 @@ class OpenAI:
         model: its name at the endpoint. base_url: address up to and with /v1.
         key_env: environment variable that holds the key; null for an endpoint that wants none.
         concurrency: requests under way at a time.
-        requests_per_minute, tokens_per_minute: the provider's limits; requests are spaced evenly to keep them.
-        timeout, retries, give_up: as in `endpoint.client.Client`; seconds without a sign, further tries, seconds for one request in all.
+        requests_per_minute, tokens_per_minute: the provider's limits, kept by spacing requests evenly; null: none.
+        timeout: seconds without a sign of the endpoint after which a request is tried again. retries: further tries of a request.
+        give_up: seconds for one request in all, with its tries and the waits between them.
         cache: folder of answers; null asks always.
         prompt_price, completion_price: per million tokens, in any currency, for the metric `cost`.
         send_seed: false for endpoints that know no seed. limit_key: name of the longest reply in the request.

@@ -47,11 +47,13 @@ class Rule:
 class Scripted:
     """Replies chosen by the prompt.
 
-    `replies` is a file (YAML or JSON) or its content: a list answers every prompt; a mapping gives, under any name, a text or a
-    list of texts for prompts that contain the name, or {contains, matches, policy, replies} with any of the three conditions.
-    The first entry that fits answers. Several texts are cycled through: with `choose: order`, the i-th request of one call with
-    the same context gets the i-th text, so a group of n sees n of them; with `choose: seed` the request's seed picks one.
     Log-probs are None: nothing was sampled from a distribution.
+
+    replies: a file (YAML or JSON) or its content: a list answers every prompt; a mapping gives, under any name, a text or a
+        list of texts for prompts that contain the name, or {contains, matches, policy, replies} with any of the three conditions.
+        The first entry that fits answers.
+    choose: how to cycle through several texts. order, the i-th request of one call with the same context gets the i-th text, so a
+        group of n sees n of them; seed, the request's seed picks one.
     """
 
     capabilities = frozenset({"generate"})

@@ -33,8 +33,9 @@ class Torchrun:
 
     Args:
         processes: per machine; on a GPU machine one for each GPU.
-        nodes: machines. On each of them the same command is given, with `node` its number and the same `address`; all must see the run
+        nodes: machines. On each of them the same command is given, with its own `node` and the same `address`; all must see the run
             directory under the same path.
+        node: number of this machine, from 0.
         zero: DeepSpeed ZeRO stage that shares the training state of a policy among ranks; 0: every rank holds all of it, without
             DeepSpeed.
         offload: "optimizer" keeps optimizer state in host memory, "all" the weights too (stage 3).

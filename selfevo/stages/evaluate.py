@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Evaluate:
     """Samples a suite's held-out tasks and logs its metrics under "eval/<suite>/".
 
-    role: who answers (or `seats`, {seat: role}, for strategies of several roles). suite: tasks, verifier and sample counts.
+    role: who answers. seats: {seat: role} in its place, for strategies of several roles. suite: tasks, verifier and sample counts.
     strategy: how an answer is made. environment: tools or a game, made anew for each episode. prompt: replaces the role's template.
     best: a metric (such as "eval/chain_sum/pass@1"); when its value is the highest so far the alias `best` moves to the current version,
         of the policies that answered and of the memories they read.
@@ -35,6 +35,8 @@ class Evaluate:
     take: answer only the slice of so many tasks that belongs to this iteration of the innermost repeated block (what adapts to an input
         before it answers); the numbers of the suite are then logged by an evaluation `of` all slices.
     of: tables that hold the suite's answers already, every task and sample once; nothing is sampled, and `role` is left out.
+    every: runs in the last of so many iterations of the innermost repeated block, and in the final one.
+
     Draws are seeded by the suite, task and sample alone, so two evaluations differ only by what is evaluated.
     """
 

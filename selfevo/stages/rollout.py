@@ -24,7 +24,7 @@ MAX_DRAWS = 50
 class Rollout:
     """Runs a strategy on tasks and records every trajectory.
 
-    role: who acts (or `seats`, {seat: role}, for strategies of several roles).
+    role: who acts. seats: {seat: role} in its place, for strategies of several roles.
     tasks: name of a curriculum or task source, or tasks derived from a table ({follow: score, where: {exact: 0}, prompt: retry},
     {continue: score, prompt: feedback}), or those of a sealed suite without their answers ({suite: evaluate, take: 1}).
     n: tasks drawn from a source (a derived table gives all its rows, or the first `n`). group: episodes per task, compared with each other.
@@ -34,6 +34,7 @@ class Rollout:
         combination.
     seed_by: what names an item's random stream: [task] pairs the draws of runs under several versions; default: its place in the stage.
         With [stage, task] the draws are those of (stage, task, sample) whatever iteration it runs in: order then changes nothing.
+    every: runs in the last of so many iterations of the innermost repeated block, and in the final one.
     """
 
     kind = "rollout"

@@ -22,6 +22,7 @@ class Score:
     using: tables that parts may read through `ctx.rows` (the solver's attempts at a proposed task).
     subject: name of the memory or policy the judgement is about, for gates; informative.
     where: judge only rows that match; the others are left out of the table.
+    every: runs in the last of so many iterations of the innermost repeated block, and in the final one.
     """
 
     kind = "score"

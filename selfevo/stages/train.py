@@ -21,8 +21,10 @@ class Train:
     """Hands rows to an optimizer and records the version it makes.
 
     policy / memory: what is trained (exactly one of the two). from: table reference(s) the rows come from. where: rows it may see.
+    optimizer: makes the new version: a `Learner` for weights, `Edits` and its like for text.
     promote: alias(es) moved to the new version ("current" by default for weights; nothing for text, where a gate decides).
     using: tables the optimizer's parts may read.
+    every: runs in the last of so many iterations of the innermost repeated block, and in the final one.
     """
 
     kind = "train"

@@ -18,6 +18,8 @@ class Procedural:
 
     Everything is drawn from the generator given to `draw`, so equal generators give equal tasks. A task's id is a digest of its
     content: the same question drawn twice is the same task, which is what held-out checks rely on.
+
+    levels: those that are drawn, alike often. wording: terse, the bare expression; full, a sentence that says what to do.
     """
 
     name: ClassVar[str]

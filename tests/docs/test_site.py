@@ -39,6 +39,15 @@ def test_every_class_that_configs_write_has_its_section(made: dict[str, str]) ->
     assert not written - told
 
 
+def test_every_argument_of_every_component_has_a_meaning(made: dict[str, str]) -> None:
+    bare = []
+    for name, text in made.items():
+        for section in text.split("\n## ")[1:]:
+            rows = section.partition("| argument | type | default | meaning |")[2].splitlines()
+            bare += [f"{name}: {section.split()[0]} {row.split('|')[1].strip()}" for row in rows if row.endswith("|  |")]
+    assert not bare
+
+
 def test_every_page_is_in_the_navigation_once() -> None:
     def names(node: object) -> list[str]:
         if isinstance(node, str):
