@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from ..running import Observer
@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 def observers(spec: RunSpec, view: Observer) -> list[Observer]:
     """Observers of one run, in the order they are told: the view's closing words come last, when the report is there."""
+    from ..trackers.guarded import Guarded
     from ..view import LogFile
 
-    trackers = [build(node) for node in spec.trackers.values()]
-    return [*trackers, Report(), LogFile(), view]  # type: ignore[list-item]
+    log: Any = LogFile()
+
+    def tell(text: str) -> None:
+        for observer in (log, view):
+            observer.note(text)
+
+    trackers: list[Any] = [Guarded(name, build(node), tell) for name, node in spec.trackers.items()]
+    return [*trackers, Report(), log, view]
 
 
 class Report(Observer):

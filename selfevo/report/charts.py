@@ -19,7 +19,8 @@ MOST = 8
 class Section:
     """Charts under one heading; `constant`: metrics that did not change, as (metric, stage, value); `same`: metrics whose values are
     those of a curve that is already drawn here; `missing`: what the run did not record, in words; `brief`: metrics with two
-    values and no chart of their own, as (metric, stage, first, last)."""
+    values and no chart of their own, as (metric, stage, first, last); `sources`: of each chart of metrics its title and series, those of
+    its interval (low, high) behind the first."""
 
     title: str
     charts: list[Chart | Heat] = field(default_factory=list)
@@ -28,6 +29,7 @@ class Section:
     drawn: set[tuple[float, ...]] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     brief: list[tuple[str, str, float, float]] = field(default_factory=list)
+    sources: list[tuple[str, tuple[Series, ...]]] = field(default_factory=list)
 
     @property
     def anchor(self) -> str:
@@ -66,6 +68,7 @@ class Plan:
         if band is not None:
             note = "shaded: 95% bootstrap interval over tasks"
         section.charts.append(chart(title, shown, note, band))
+        section.sources.append((title, (*shown, *(band or ()))))
 
     def drop(self, pattern: str) -> None:
         """Leave matching series out of the charts: other parts of the page show them."""

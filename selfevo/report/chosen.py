@@ -44,7 +44,7 @@ def browsed(run: RunData, entries: Entries, limit: int = BYTES, listed: int = LI
     for part in numbers:
         n = entries.parts.index(part)
         share, spent = left / max(1, remaining), 0
-        ids = _order(part, step, max(16, int(share) // 700))
+        ids = order(part, step, max(16, int(share) // 700))
         try:
             found = reader.read(part.line, _with_parents(run, part, ids, step))
         except (OSError, ValueError) as error:
@@ -76,7 +76,7 @@ def tables(parts: Sequence[Part]) -> list[Part]:
     return [p for p in parts if id(p) in kept]
 
 
-def _order(part: Part, step: int, most: int) -> list[int]:
+def order(part: Part, step: int, most: int) -> list[int]:
     """Rows of a table, the most telling first: an even choice over the rewards (ends first), what went wrong among them."""
     import numpy as np
 

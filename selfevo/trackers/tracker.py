@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UserError
+from .names import Names
 
 if TYPE_CHECKING:
     from ..spec import RunSpec
@@ -49,8 +50,20 @@ def load(module: str, tracker: str, package: str) -> ModuleType:
         raise UserError(f"tracker '{tracker}' needs the package '{package}': pip install 'selfevo[track]'") from error
 
 
-def scalars(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """What is plotted of a line: its metrics under their own names, the iteration, and "seconds/<stage>"."""
-    yield from line["metrics"].items()
-    yield "iteration", float(line["iteration"])
-    yield f"seconds/{line['stage']}", float(line["seconds"])
+class Curves:
+    """What is plotted of a run's committed lines: its metrics as `Names` gives them, "iteration", "updates" and "seconds/<stage>".
+
+    `step` numbers the lines as they were committed. A resumed run begins with the lines that are there.
+    """
+
+    def __init__(self, spec: Mapping[str, Any], before: Iterable[Mapping[str, Any]] = ()):
+        self.names, self.step, self.updates = Names(spec), 0, 0
+        for line in before:
+            self.take(line)
+
+    def take(self, line: Mapping[str, Any]) -> dict[str, float]:
+        """{name: value} of the next line."""
+        self.step += 1
+        self.updates += line["kind"] == "train"
+        extra = {"iteration": float(line["iteration"]), "updates": float(self.updates), f"seconds/{line['stage']}": float(line["seconds"])}
+        return {**dict(self.names.scalars(line)), **extra}

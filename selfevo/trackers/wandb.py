@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UserError, nearest
 from ..view import committed
-from .tracker import Quiet, load, scalars
+from .tracker import Curves, Quiet, load
 
 if TYPE_CHECKING:
     from ..spec import RunSpec
@@ -18,10 +18,12 @@ ID_FILE = "wandb_id.txt"
 
 
 class WandB(Quiet):
-    """Logs a run to Weights & Biases; a resumed run continues the same record (its id is kept in the run directory).
+    """Logs a run to Weights & Biases: every metric over the updates so far, the spec as its config, a few judged trajectories as tables.
+    A resumed run continues the same record (its id is kept in the run directory).
 
     project: project there. entity: user or team; None: your default. mode: "online", "offline" (files in the run directory, sent later
-    with `wandb sync`) or "disabled". group: groups runs, for seeds of one setting. tags: labels.
+    with `wandb sync`) or "disabled". group: groups runs, for seeds of one setting. tags: labels. samples: trajectories in the table of
+    every judged stage, from the highest to the lowest reward; 0: none.
     """
 
     def __init__(
@@ -31,19 +33,22 @@ class WandB(Quiet):
         entity: str | None = None,
         group: str | None = None,
         tags: Sequence[str] = (),
+        samples: int = 4,
     ):
         if mode not in MODES:
             raise UserError(f"tracker wandb: mode '{mode}' is unknown{nearest(mode, MODES)}")
-        self.project, self.mode, self.entity, self.group, self.tags = project, mode, entity, group, tuple(tags)
+        if samples < 0:
+            raise UserError(f"tracker wandb: samples must be 0 or more, got {samples}")
+        self.project, self.mode, self.entity, self.group, self.tags, self.samples = project, mode, entity, group, tuple(tags), samples
         self._run: Any = None
-        self._step = 0
 
     def start(self, spec: RunSpec, root: Path, resumed: bool) -> None:
         """Open the record, with the resolved spec as its config."""
         wandb = load("wandb", "wandb", "wandb")
         id_file = root / ID_FILE
         known = id_file.read_text().strip() if id_file.is_file() else None
-        self._step = len(committed(root)) if resumed else 0
+        self._root, self._spec = root, spec.raw
+        self._curves = Curves(spec.raw, committed(root) if resumed else ())
         try:
             self._run = wandb.init(
                 project=self.project, entity=self.entity, group=self.group, tags=self.tags, mode=self.mode, dir=str(root), name=root.name,
@@ -53,11 +58,21 @@ class WandB(Quiet):
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(f"tracker wandb: {reason}; log in with `wandb login`, or set mode to offline") from error
         id_file.write_text(f"{self._run.id}\n")
+        self._run.define_metric("updates", hidden=True)
+        self._run.define_metric("*", step_metric="updates")  # the report's x
 
     def line(self, line: Mapping[str, Any]) -> None:
         """Log one line at the next step."""
-        self._run.log({**dict(scalars(line)), "stage": line["stage"]}, step=self._step)
-        self._step += 1
+        step = self._curves.step
+        values: dict[str, Any] = {**self._curves.take(line), "stage": line["stage"]}
+        if self.samples and self.mode != "disabled":
+            from .samples import COLUMNS, chosen
+
+            rows = chosen(self._root, self._spec, line, self.samples)
+            if rows:
+                data = [[row[name] for name in COLUMNS] for row in rows]
+                values[f"samples/{line['stage']}"] = load("wandb", "wandb", "wandb").Table(list(COLUMNS), data, allow_mixed_types=True)
+        self._run.log(values, step=step)
 
     def finish(self, status: str, seconds: Mapping[str, float]) -> None:
         """Store status and times in the summary; a run that was not done is marked as failed or stopped there."""

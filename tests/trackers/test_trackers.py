@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from wandb_records import Written, written
 
 from selfevo.errors import UserError
 from selfevo.trackers import TensorBoard, WandB
@@ -36,7 +37,6 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_tensorboard_holds_every_metric_at_its_line_and_a_resume_rewrites_what_was_not_committed(tmp_path):
-    pytest.importorskip("tensorboard")
     first = TensorBoard()
     first.start(SPEC, tmp_path, False)
     for i in range(3):  # the third line was never committed: the run was killed there
@@ -50,10 +50,23 @@ def test_tensorboard_holds_every_metric_at_its_line_and_a_resume_rewrites_what_w
     seen = scalars(tmp_path / "tensorboard")
     assert seen["score/score"] == [(0, 0.0), (1, 0.25), (2, 0.75)]
     assert seen["iteration"] == [(0, 0.0), (1, 1.0), (2, 2.0)] and seen["seconds/score"][0] == (0, 0.5)
+    assert seen["updates"] == [(0, 0.0), (1, 0.0), (2, 0.0)]
+
+
+def test_tensorboard_writes_the_last_committed_line_again_that_a_kill_kept_from_it(tmp_path):
+    first = TensorBoard()
+    first.start(SPEC, tmp_path, False)
+    first.line(line(0, score=0.0))
+    first._writer.close()  # killed after it committed line 1, before the tracker was told
+    commit(tmp_path, line(0, score=0.0), line(1, score=0.25))
+    again = TensorBoard()
+    again.start(SPEC, tmp_path, True)
+    again.line(line(2, score=0.75))
+    again.finish("done", {})
+    assert scalars(tmp_path / "tensorboard")["score/score"] == [(0, 0.0), (1, 0.25), (2, 0.75)]
 
 
 def test_tensorboard_keeps_runs_apart_in_a_shared_folder(tmp_path):
-    pytest.importorskip("tensorboard")
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         board = TensorBoard(dir=str(tmp_path / "boards"))
@@ -72,30 +85,36 @@ from selfevo.trackers import WandB
 root, resumed, iteration, score, status = Path(sys.argv[1]), sys.argv[2] == "resumed", int(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
 tracker = WandB(mode="offline", project="tests", tags=["a"])
 tracker.start(SimpleNamespace(name="quickstart", seed=0, raw={"learning": {"rate": 0.5}}), root, resumed)
-tracker.line({"stage": "score", "iteration": iteration, "seconds": 0.5, "metrics": {"score/score": score}})
+tracker.line({"path": f"main.{iteration}", "stage": "score", "kind": "score", "iteration": iteration, "seconds": 0.5,
+              "metrics": {"score/score": score}})
 tracker.finish(status, {"total": 3.0})
 """
 
 
-def wandb_run(root: Path, resumed: str, iteration: int, score: float, status: str) -> bytes:
+def wandb_run(root: Path, resumed: str, iteration: int, score: float, status: str) -> Written:
     """One process of a tracked run; what its record holds. (wandb's service flushes the file as the process ends.)"""
-    before = set(root.glob("wandb/offline-run-*/*.wandb"))
     command = [sys.executable, "-c", WANDB_RUN, str(root), resumed, str(iteration), str(score), status]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    (made,) = set(root.glob("wandb/offline-run-*/*.wandb")) - before
-    return made.read_bytes()
+    return written(root)[-1]
 
 
+@pytest.mark.slow
 def test_wandb_offline_records_metrics_spec_and_status_and_resumes_under_one_id(tmp_path):
-    pytest.importorskip("wandb")
     first = wandb_run(tmp_path, "new", 0, 0.125, "stopped")
-    run_id = (tmp_path / "wandb_id.txt").read_text().strip()
     commit(tmp_path, line(0, score=0.125))
     second = wandb_run(tmp_path, "resumed", 1, 0.875, "done")
-    assert (tmp_path / "wandb_id.txt").read_text().strip() == run_id
-    for record, held in ((first, (b"0.125", b"stopped")), (second, (b"0.875", b"done"))):
-        assert all(text in record for text in (*held, run_id.encode(), b"score/score", b"learning", b"total_seconds/total"))
-    assert b"0.875" not in first and b"0.125" not in second
+    assert first.id == second.id == (tmp_path / "wandb_id.txt").read_text().strip()
+    points = [(step, row["score/score"], row["iteration"], row["stage"]) for run in (first, second) for step, row in run.history]
+    assert points == [(0, 0.125, 0, "score"), (1, 0.875, 1, "score")]
+    assert first.config["learning"] == second.config["learning"] == {"rate": 0.5} and first.metrics["*"] == "updates"
+    assert (first.summary["status"], first.exit_code) == ("stopped", 1) and (second.summary["status"], second.exit_code) == ("done", 0)
+    assert second.summary["total_seconds/total"] == 3.0
+
+
+def test_fewer_than_no_samples_are_refused():
+    for tracker in (TensorBoard, WandB):
+        with pytest.raises(UserError, match="samples must be 0 or more, got -1"):
+            tracker(samples=-1)
 
 
 def test_a_mode_that_does_not_exist_names_the_nearest():
