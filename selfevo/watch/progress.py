@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import SelfevoError
 from ..loop import Block, parse, segment
 from ..report.read import Line
 
@@ -33,12 +34,13 @@ class Place:
 
 def loop(spec: Mapping[str, Any]) -> Block | None:
     """The spec's loop, or None where it cannot be read."""
-    stages = spec.get("stages")
+    stages, policies, memories = (list(node) if isinstance(node := spec.get(name), Mapping) else [] for name in
+                                  ("stages", "policies", "memories"))
     try:
-        root, _ = parse(spec.get("loop"), list(stages) if isinstance(stages, Mapping) else [])
-    except (TypeError, ValueError, KeyError, AttributeError):
+        root, errors = parse(spec.get("loop"), stages, [*policies, *memories])
+    except (SelfevoError, TypeError, ValueError, KeyError, AttributeError, RecursionError):
         return None
-    return root if root.do else None
+    return root if root.do and not errors else None
 
 
 def place(root: Block | None, lines: Sequence[Line], ended: bool = False) -> Place:

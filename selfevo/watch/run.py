@@ -159,7 +159,7 @@ class Watched:
         text = self._gate.text(self.root / SPEC)
         try:
             spec = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that there is not
             self.trouble = f"{SPEC}: not YAML ({' '.join(str(error).split())})"
             spec = None
         return (spec if isinstance(spec, Mapping) else {}), text

@@ -77,17 +77,21 @@ class Handler(BaseHTTPRequestHandler):
         if name not in NAMES:
             self._say(403, "this server answers to 127.0.0.1 and localhost only")
             return
-        address = urlsplit(self.path)
-        if address.path in files():
-            file = files()[address.path]
-            self._send(200, file.read_bytes(), TYPES[file.suffix])
-            return
         try:
-            self._answer(address.path, parse_qs(address.query))
+            address = urlsplit(self.path)
+            if address.path in files():
+                file = files()[address.path]
+                self._send(200, file.read_bytes(), TYPES[file.suffix])
+            else:
+                self._answer(address.path, parse_qs(address.query))
         except Missing as error:
             self._say(404, str(error))
         except Wrong as error:
             self._say(400, str(error))
+        except ConnectionError:  # the reader went away
+            raise
+        except (OSError, ValueError) as error:  # a file was deleted at this moment, or is not what its name says
+            self._say(500, " ".join(str(error).split()))
 
     def _answer(self, path: str, query: dict[str, list[str]]) -> None:
         desk = self.server.desk

@@ -64,7 +64,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     """A line's object, or None where it is no line of a run."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     fits = isinstance(value, dict) and isinstance(value.get("path"), str) and isinstance(value.get("stage"), str)
     return value if fits else None

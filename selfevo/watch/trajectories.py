@@ -120,19 +120,27 @@ class Trajectories:
 
     def find(self, name: str) -> tuple[int, int] | None:
         """(part, row) of the trajectory with this id, or None."""
-        import pyarrow.compute as pc
-
+        source = name.rpartition("/")[0]
         with self._lock:
-            source = name.rpartition("/")[0]
             for number, part in enumerate(self.entries.parts):
                 if f"{part.line.path}/{part.line.stage}" == source and part.rows:
-                    at = 0
-                    for batch in scan(self._file(part), ["id"]):
-                        row = pc.index(batch.column("id"), name).as_py()
-                        if row >= 0:
-                            return number, at + row
-                        at += batch.num_rows
+                    row = self._row(part, name)
+                    return None if row is None else (number, row)
             return None
+
+    def _row(self, part: Part, name: str) -> int | None:
+        import pyarrow.compute as pc
+
+        at = 0
+        try:
+            for batch in scan(self._file(part), ["id"]):
+                row = pc.index(batch.column("id"), name).as_py()
+                if row >= 0:
+                    return at + row
+                at += batch.num_rows
+        except (OSError, ValueError):
+            return None
+        return None
 
     def search(self, text: str, first: int = 0) -> dict[str, Any]:
         """Rows by part whose task or turns hold the text, upper or lower case, of the parts from `first` on, the newest tables first;

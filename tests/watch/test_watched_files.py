@@ -81,6 +81,30 @@ def test_a_broken_line_is_named_and_what_stands_before_it_is_shown(tmp_path, wri
     assert shown["value"] == 0.25 and shown["trouble"].startswith("manifest.jsonl:3: corrupt line")
 
 
+SPECS = [
+    "a: 2020-13-45\n", "[" * 5000, "!!python/object:os.system x\n", "\x00", "loop: {a: {until: {metric: x}, do: [b]}}\n",
+    "loop: {a: {repeat: 2, until: 3, each: 4, fork: [x], do: {b: {b: null}}}}\nstages: {b: 7}\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=range(len(SPECS)))
+def test_a_spec_of_any_kind_costs_no_more_than_itself(tmp_path, write, watching, spec):
+    run = write(tmp_path / "a", spec=spec)
+    run.iteration(0, 0.25)
+    run.append("metrics.jsonl", {"path": "x", "stage": "y"})
+    desk = watching(tmp_path)
+    assert desk.only()["value"] == 0.25
+    assert desk.panel(desk.id())["gains"]
+
+
+def test_a_line_nested_without_end_is_a_broken_line(tmp_path, write, watching):
+    run = write(tmp_path / "a")
+    run.evaluate("start", 0.25)
+    with (run.root / "manifest.jsonl").open("a") as file:
+        file.write("[" * 100_000 + "\n")
+    assert watching(tmp_path).only()["trouble"].startswith("manifest.jsonl:3: corrupt line")
+
+
 @pytest.mark.parametrize("change", [{"metrics": None}, {"seconds": "1"}, {"metrics": {"a": "b"}}, {"iteration": None}])
 def test_lines_of_something_else_do_not_break_the_page(tmp_path, write, watching, change):
     run = write(tmp_path / "a", spec="[not, a, spec]\n")
@@ -347,6 +371,20 @@ def test_the_latest_failure_of_each_kind_says_what_it_said(tmp_path, write, watc
         ("episode", "error", 2, "main.1", "main.1/rollout/00001.0", "boom new"),
         ("judge", "time-out", 2, "main.1", "main.1/rollout/00002.0", "no answer, new"),
     ]
+
+
+def test_a_table_that_goes_while_it_is_read_is_no_more_than_missing(tmp_path, write, watching):
+    run = write(tmp_path / "a")
+    run.put("main.0", "rollout", [row("main.0/rollout", n) for n in range(3)])
+    run.commit("main.0", "rollout", "rollout", table="rows")
+    desk = watching(tmp_path)
+    name = desk.id()
+    assert desk.trajectories(name, {})["total"] == 3
+    (run.root / "tables/main.0/rollout.parquet").unlink()
+    assert desk.find(name, {"id": ["main.0/rollout/00001.0"]})["row"] == -1
+    assert desk.search(name, {"text": ["4"]})["found"] == {} and desk.words(name, {"part": ["0"], "start": ["0"]})["words"] == []
+    with pytest.raises(Missing):
+        desk.trajectory(name, {"part": ["0"], "row": ["0"]})
 
 
 def test_a_table_that_is_gone_is_named_and_the_rest_is_there(tmp_path, write, watching):
