@@ -42,7 +42,7 @@ class Runs:
     def look(self) -> None:
         """Bring everything up to date, unless that was done just now."""
         with self.lock:
-            if time.monotonic() - self._looked < EVERY:
+            if time.monotonic() - self._looked < EVERY and not self.waiting:
                 return
             if time.monotonic() - self._found >= FIND:
                 self._find()

@@ -185,8 +185,8 @@ const overview = (() => {
       shown.sort((a, b) => compare(a.row, b.row));
       const focus = document.activeElement;
       const wanted = shown.map(row => row.node);
-      wanted.forEach((node, i) => { if (this.body.children[i] !== node) this.body.insertBefore(node, this.body.children[i] || null); });
-      while (this.body.children.length > wanted.length) this.body.lastChild.remove();
+      const here = [...this.body.children];
+      if (wanted.length !== here.length || wanted.some((node, i) => node !== here[i])) this.body.replaceChildren(...wanted);
       if (focus && focus !== document.activeElement && this.body.contains(focus)) focus.focus({preventScroll: true});
       const running = all.filter(row => row.row.state === "running").length;
       const few = shown.length < all.length ? `${number(shown.length)} of ${number(all.length)} runs` : `${number(all.length)} run${all.length === 1 ? "" : "s"}`;
