@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,16 @@ from ..report.series import Metrics
 from ..view import committed
 from .names import Names
 
+GROUPS = {
+    "groups solved (share)": r"^groups/(some|all|mixed)( \(|$)", "distinct answers per answer": r"^groups/distinct( \(|$)",
+    "reward precision": r"^groups/precision( \(|$)",
+}  # fmt: skip
+"""Charts that the report draws from tables."""
 
-def layout(root: Path, spec: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    """{section: {chart: ["Multiline", names] or ["Margin", [name, low, high]]}} of a run so far, as torch's `custom_scalars` takes it."""
+
+def layout(root: Path, spec: Mapping[str, Any], groups: bool) -> dict[str, dict[str, list[Any]]]:
+    """{section: {chart: ["Multiline", names] or ["Margin", [name, low, high]]}} of a run so far, as torch's `custom_scalars` takes it.
+    `groups`: whether what became of the groups was logged too."""
     lines = committed(root)
     names, of = Names(spec), dict[tuple[str, str], str]()
     for line in lines:
@@ -30,11 +38,11 @@ def layout(root: Path, spec: Mapping[str, Any]) -> dict[str, dict[str, list[Any]
             found = [of[s.metric, s.stage] for s in series]
             margin = len(series) == 3 and [s.metric.rpartition("/")[2] for s in series[1:]] == ["low", "high"]
             out.setdefault(section.title, {})[title] = ["Margin", found] if margin else ["Multiline", [_exactly(n) for n in found]]
+    if groups and any(line["kind"] == "score" for line in lines):
+        out.setdefault("Exploration and exploitation", {}).update({t: ["Multiline", [pattern]] for t, pattern in GROUPS.items()})
     return out
 
 
 def _exactly(name: str) -> str:
     """A name as TensorBoard takes tags in a chart of several lines: a regular expression that must match it."""
-    import re
-
     return f"^{re.escape(name)}$"

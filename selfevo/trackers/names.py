@@ -9,6 +9,7 @@ from typing import Any
 
 EVERY = (
     (("rollout",), r"rollout/(?!(reward|staleness)$).+"),
+    (("rollout",), r"groups/.+"),
     (("score",), r"score/(rows|keep|score(_errors|_timeouts|_abstained)?)|rollout/reward"),
     (("train",), r"train/(rows|dropped|samples|skipped|loss|lr|grad_norm|steps|tokens)"),
     (("rollout", "evaluate"), r"time/generate"),
@@ -28,9 +29,15 @@ class Names:
 
     def __init__(self, spec: Mapping[str, Any]):
         stages = spec.get("stages")
-        kinds = Counter(_kind(node) for node in (stages or {}).values() if isinstance(node, Mapping)) if isinstance(stages, Mapping) else {}
+        nodes = {name: node for name, node in stages.items() if isinstance(node, Mapping)} if isinstance(stages, Mapping) else {}
+        kinds = Counter(map(_kind, nodes.values()))
         self._several = [pattern for of, pattern in EVERY if sum(kinds.get(kind, 0) for kind in of) > 1]
+        self._judges = {_of(node): name for name, node in nodes.items() if node.get("kind") == "score"}
         self._first: dict[str, str] = {}
+
+    def counts(self, stage: str, judge: str) -> bool:
+        """Whether a score stage is the last that judges a rollout stage: its word counts."""
+        return self._judges.get(stage) == judge
 
     def scalars(self, line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         """(name, value) of everything in a committed line."""
@@ -39,6 +46,11 @@ class Names:
             first = self._first.setdefault(metric, stage)
             known = any(re.fullmatch(pattern, metric) for pattern in self._several)
             yield (f"{metric} ({stage})" if known or first != stage else metric), value
+
+
+def _of(node: Mapping[str, Any]) -> str:
+    """The stage whose trajectories a score stage judges ("rollout" of "rollout@-4..-1")."""
+    return str(node.get("of")).partition("@")[0]
 
 
 def _kind(node: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A few trajectories of every judged table, for trackers: chosen as the report chooses them, shown as text."""
+"""What trackers take from a judged table: a few trajectories, chosen as the report chooses them, and what became of its groups."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from ..report.chosen import order
 from ..report.details import Details
 from ..report.entries import Entries
+from ..report.explore import shares
 from ..report.read import Line, RunData
 from ..report.samples import cut
 from ..tables import scan
@@ -17,35 +18,45 @@ COLUMNS = ("path", "stage", "iteration", "id", "policy", "category", "level", "t
            "problem")  # fmt: skip
 
 
-def chosen(root: Path, spec: Mapping[str, Any], line: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """At most `count` trajectories that this committed stage judged, the highest and the lowest reward first, then between them.
+class Judged:
+    """The table that a committed stage judged: of an evaluation its own, of a score stage the newest it spoke of. Nothing but this table
+    and its scores is read. `stage` is where its trajectories were sampled, `part` is None where there are none."""
 
-    Of an evaluation these are its own, of a score stage those of the newest table it judged. A row has COLUMNS: `stage` is where the
-    trajectory was sampled, `task` its variables, `turns` the conversation, `rewards` those of the parts ("exact 1, format 0"),
-    `problem` what failed. Nothing but this table and its scores is read.
-    """
-    here = _line(line["path"], line["stage"], line, "scores" if line["kind"] == "score" else "rows")
-    file = root / f"tables/{here.path}/{here.stage}.parquet"
-    if count < 1 or line["kind"] not in ("score", "evaluate") or not file.is_file():
-        return []
-    lines: tuple[Line, ...] = (here,)
-    if here.kind == "score":
-        source = _newest(file)
-        if source is None:
+    def __init__(self, root: Path, spec: Mapping[str, Any], line: Mapping[str, Any]):
+        here = _line(line["path"], line["stage"], line["kind"], line, "scores" if line["kind"] == "score" else "rows")
+        file = root / f"tables/{here.path}/{here.stage}.parquet"
+        self.stage, self.part = here.stage, None
+        if line["kind"] not in ("score", "evaluate") or not file.is_file():
+            return
+        lines: tuple[Line, ...] = (here,)
+        if here.kind == "score":
+            source = _newest(file)
+            if source is None:
+                return
+            path, _, self.stage = source.rpartition("/")
+            lines = (_line(path, self.stage, "rollout", line, "rows"), here)
+        self._run = RunData(root, "running", spec, "", {}, 0, (), lines, "")
+        self._entries = Entries(self._run)
+        self.part = self._entries.parts[0] if self._entries.parts[0].rows else None
+
+    def samples(self, count: int) -> list[dict[str, Any]]:
+        """At most `count` trajectories, the lowest and the highest reward first, then between them.
+
+        A row has COLUMNS: `stage` is where the trajectory was sampled, `task` its variables, `turns` the conversation, `rewards` those of
+        the parts ("exact 1, format 0"), `problem` what failed.
+        """
+        if self.part is None:
             return []
-        path, _, stage = source.rpartition("/")
-        lines = (_line(path, stage, line, "rows"), here)
-    run = RunData(root, "running", spec, "", {}, 0, (), lines, "")
-    entries = Entries(run)
-    part = entries.parts[0]
-    if not part.rows:
-        return []
-    rows = order(part, 1, count)
-    found, statuses = Details(run).read(part.line, set(rows)), entries.names("status")
-    return [
-        _row(part.line, found[n], statuses[int(part.columns["status"][n])], *(float(part.columns[c][n]) for c in ("reward", "level")))
-        for n in rows if n in found
-    ]  # fmt: skip
+        rows, columns = order(self.part, 1, count), self.part.columns
+        found, statuses = Details(self._run).read(self.part.line, set(rows)), self._entries.names("status")
+        return [
+            _row(self.part.line, found[n], statuses[int(columns["status"][n])], *(float(columns[c][n]) for c in ("reward", "level")))
+            for n in rows if n in found
+        ]  # fmt: skip
+
+    def groups(self) -> dict[str, float]:
+        """What became of the groups of a rollout, as the report counts it (`report.explore.groups`); of an evaluation nothing."""
+        return shares(self.part) if self.part is not None and self.part.line.kind == "rollout" else {}
 
 
 def _row(line: Line, detail: Mapping[str, Any], status: str, reward: float, level: float) -> dict[str, Any]:
@@ -64,8 +75,8 @@ def _row(line: Line, detail: Mapping[str, Any], status: str, reward: float, leve
     return {name: row[name] for name in COLUMNS}
 
 
-def _line(path: str, stage: str, line: Mapping[str, Any], table: str) -> Line:
-    return Line(path, stage, line["kind"], line["iteration"], 0, 0.0, {}, {"table": table})
+def _line(path: str, stage: str, kind: str, line: Mapping[str, Any], table: str) -> Line:
+    return Line(path, stage, kind, line["iteration"], 0, 0.0, {}, {"table": table})
 
 
 def _newest(file: Path) -> str | None:

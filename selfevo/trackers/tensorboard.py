@@ -20,7 +20,7 @@ class TensorBoard(Quiet):
     trajectories as text, and at the end the report's sections and charts as the layout of "custom scalars".
 
     dir: folder for them; None: `tensorboard` in the run directory, which a resumed run adds to. samples: trajectories shown of every
-    judged table, from the highest to the lowest reward; 0: none.
+    judged table, from the highest to the lowest reward; 0: none, and tables are not read (no `groups/` either).
     """
 
     def __init__(self, dir: str | None = None, samples: int = 4):
@@ -49,9 +49,12 @@ class TensorBoard(Quiet):
         for name, value in self._curves.take(line).items():
             self._writer.add_scalar(name, value, step)
         if self.samples:
-            from .samples import chosen
+            from .samples import Judged
 
-            rows = chosen(self._root, self._spec, line, self.samples)
+            judged = Judged(self._root, self._spec, line)
+            for name, value in self._curves.groups(line, judged).items():
+                self._writer.add_scalar(name, value, step)
+            rows = judged.samples(self.samples)
             if rows:
                 self._writer.add_text(f"samples/{line['stage']}", "\n\n".join(map(_text, rows)), step)
         self._writer.flush()
@@ -89,7 +92,7 @@ class TensorBoard(Quiet):
 
         from .layout import layout
 
-        arranged = layout(self._root, self._spec)
+        arranged = layout(self._root, self._spec, self.samples > 0)
         if arranged:
             self._writer.file_writer.add_summary(custom_scalars(arranged), step)
 

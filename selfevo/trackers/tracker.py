@@ -13,6 +13,7 @@ from .names import Names
 
 if TYPE_CHECKING:
     from ..spec import RunSpec
+    from .samples import Judged
 
 
 class Tracker(Protocol):
@@ -67,3 +68,9 @@ class Curves:
         self.updates += line["kind"] == "train"
         extra = {"iteration": float(line["iteration"]), "updates": float(self.updates), f"seconds/{line['stage']}": float(line["seconds"])}
         return {**dict(self.names.scalars(line)), **extra}
+
+    def groups(self, line: Mapping[str, Any], judged: Judged) -> dict[str, float]:
+        """{name: value} of what became of the groups that a committed score stage judged, if its word is the last on them."""
+        if not self.names.counts(judged.stage, line["stage"]):
+            return {}
+        return dict(self.names.scalars({"stage": judged.stage, "metrics": judged.groups()}))

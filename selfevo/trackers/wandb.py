@@ -23,7 +23,7 @@ class WandB(Quiet):
 
     project: project there. entity: user or team; None: your default. mode: "online", "offline" (files in the run directory, sent later
     with `wandb sync`) or "disabled". group: groups runs, for seeds of one setting. tags: labels. samples: trajectories in the table of
-    every judged stage, from the highest to the lowest reward; 0: none.
+    every judged stage, from the highest to the lowest reward; 0: none, and tables are not read (no `groups/` either).
     """
 
     def __init__(
@@ -66,9 +66,11 @@ class WandB(Quiet):
         step = self._curves.step
         values: dict[str, Any] = {**self._curves.take(line), "stage": line["stage"]}
         if self.samples and self.mode != "disabled":
-            from .samples import COLUMNS, chosen
+            from .samples import COLUMNS, Judged
 
-            rows = chosen(self._root, self._spec, line, self.samples)
+            judged = Judged(self._root, self._spec, line)
+            values |= self._curves.groups(line, judged)
+            rows = judged.samples(self.samples)
             if rows:
                 data = [[row[name] for name in COLUMNS] for row in rows]
                 values[f"samples/{line['stage']}"] = load("wandb", "wandb", "wandb").Table(list(COLUMNS), data, allow_mixed_types=True)

@@ -70,7 +70,7 @@ def expected(root: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def metrics_only(scalars: dict[str, Any]) -> dict[str, Any]:
-    return {name: points for name, points in scalars.items() if "/" in name and not name.startswith("seconds/")}
+    return {name: points for name, points in scalars.items() if "/" in name and not name.startswith(("seconds/", "groups/"))}
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +107,33 @@ def test_tensorboards_layout_is_the_reports_sections_and_charts(tracked: selfevo
     (event,) = board.events.Tensors("custom_scalars__config__")
     layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
     report = [s for s in sections(Metrics(read_run(tracked.root).lines)) if s.sources]
-    assert [(c.title, [chart.title for chart in c.chart]) for c in layout.category] == [
-        (s.title, [title for title, _ in s.sources]) for s in report
-    ]
+    drawn = {c.title: [chart.title for chart in c.chart] for c in layout.category}
+    extra = {"groups solved (share)", "distinct answers per answer", "reward precision"}
+    assert {c: [t for t in titles if t not in extra] for c, titles in drawn.items()} == {
+        s.title: [title for title, _ in s.sources] for s in report
+    } | ({} if any(s.title.startswith("Exploration") for s in report) else {"Exploration and exploitation": []})
+    assert extra <= set(drawn["Exploration and exploitation"])
     tags = set(board.scalars)
     for chart in (chart for category in layout.category for chart in category.chart):
         wanted = [v for s in chart.margin.series for v in (s.value, s.lower, s.upper)]
-        assert set(wanted) <= tags and all(any(re.match(pattern, tag) for tag in tags) for pattern in chart.multiline.tag)
+        assert set(wanted) <= tags
+        assert chart.title == "reward precision" or all(any(re.match(pattern, tag) for tag in tags) for pattern in chart.multiline.tag)
+
+
+def group_curves(scalars: dict[str, Any]) -> dict[str, list[float]]:
+    return {name: [float(f"{value:.5g}") for _, value in points] for name, points in scalars.items() if name.startswith("groups/")}
+
+
+def reported_groups(root: Path) -> dict[str, list[float]]:
+    from selfevo.report.entries import Entries
+    from selfevo.report.explore import groups
+
+    return {s.metric: [float(f"{value:.5g}") for value in s.values] for s in groups(Entries(read_run(root)))}
+
+
+def test_what_became_of_groups_is_what_the_report_counts(tracked: selfevo.SavedRun) -> None:
+    seen = group_curves(Board(tracked.root / "tensorboard").scalars)
+    assert seen == reported_groups(tracked.root) and {"groups/some", "groups/distinct"} <= set(seen)
 
 
 def shown(text: str) -> list[str]:
@@ -149,7 +169,8 @@ def test_model_output_is_a_block_of_code_whatever_it_holds(tmp_path: Path) -> No
 def test_no_samples_where_none_are_wanted(tmp_path: Path) -> None:
     none = {"+tracker.board": {"_target_": "selfevo.trackers.TensorBoard", "samples": 0}}
     run = selfevo.run(None, *BARE, none, dir=tmp_path / "run", show=False)
-    assert not [tag for tag in Board(run.root / "tensorboard").events.Tags()["tensors"] if tag.startswith("samples")]
+    tags = Board(run.root / "tensorboard").events.Tags()
+    assert not [tag for tag in (*tags["tensors"], *tags["scalars"]) if tag.startswith(("samples", "groups"))]
 
 
 @pytest.mark.slow
@@ -220,10 +241,11 @@ def test_wandb_holds_the_same_over_a_stop_and_a_resume(tmp_path: Path, monkeypat
     points = dict[str, list[tuple[int, float]]]()
     for step, row in (point for r in records for point in r.history):
         for name, value in row.items():
-            if "/" in name and not name.startswith(("seconds/", "samples/")):
+            if "/" in name and not name.startswith("samples/"):
                 points.setdefault(name, []).append((step, value))
     wanted = expected(root)
-    assert wanted == points and wanted == metrics_only(Board(root / "tensorboard").scalars)
+    assert wanted == metrics_only(points) and wanted == metrics_only(Board(root / "tensorboard").scalars)
+    assert group_curves(points) == group_curves(Board(root / "tensorboard").scalars) == reported_groups(root)
     assert all(r.metrics["*"] == "updates" for r in records)
     assert {k: v for k, v in records[0].config.items() if k != "_wandb"} == json.loads(json.dumps(saved.spec))
     assert [r.summary["status"] for r in records] == ["stopped", "done"]
