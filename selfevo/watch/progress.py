@@ -34,13 +34,17 @@ class Place:
 
 def loop(spec: Mapping[str, Any]) -> Block | None:
     """The spec's loop, or None where it cannot be read."""
-    stages, policies, memories = (list(node) if isinstance(node := spec.get(name), Mapping) else [] for name in
-                                  ("stages", "policies", "memories"))
+    node, stages, policies, memories = (_kept(spec.get(name)) for name in ("loop", "stages", "policies", "memories"))
     try:
-        root, errors = parse(spec.get("loop"), stages, [*policies, *memories])
+        root, errors = parse(node, list(stages), [*policies, *memories])
     except (SelfevoError, TypeError, ValueError, KeyError, AttributeError, RecursionError):
         return None
     return root if root.do and not errors else None
+
+
+def _kept(node: Any) -> dict[Any, Any]:
+    """A mapping without what is null: a spec drops stages and blocks so."""
+    return {key: value for key, value in node.items() if value is not None} if isinstance(node, Mapping) else {}
 
 
 def place(root: Block | None, lines: Sequence[Line], ended: bool = False) -> Place:

@@ -230,6 +230,13 @@ def test_a_block_that_ends_with_a_block_is_whole_with_the_last_iteration_of_that
     assert desk.only()["iteration"] == 2, "a block may end early"
 
 
+def test_stages_and_blocks_that_a_spec_drops_are_no_trouble(tmp_path, write, watching):
+    run = write(tmp_path / "a", spec="stages: {a: {kind: rollout}, b: null}\nloop: {start: null, main: {repeat: 3, do: [a]}}\n")
+    run.commit("main.0", "a", "rollout")
+    row = watching(tmp_path).only()
+    assert (row["iteration"], row["total"]) == (1, 3)
+
+
 def test_time_left_is_the_pace_of_whole_iterations(tmp_path, write, watching):
     run = write(tmp_path / "a")
     desk = watching(tmp_path)
