@@ -17,6 +17,9 @@ PLAIN = (
 
 MARKER = "Qx7selfevo7xQ"
 
+OTHER = "set model.chat_template (a Jinja text, or plain)"
+"""What to do about a template that is missing or does not serve."""
+
 
 class ChatCodec:
     """Ids for one Hugging Face tokenizer, read off its own chat template.
@@ -33,7 +36,7 @@ class ChatCodec:
         """
         if not tokenizer.chat_template:
             name = tokenizer.name_or_path
-            raise UserError(f"model '{name}': its tokenizer has no chat template; set model.chat_template (a Jinja text, or plain)")
+            raise UserError(f"model '{name}': its tokenizer has no chat template; {OTHER}")
         self.tokenizer = tokenizer
         self._limit = limit
         self._given = tuple(ends)
@@ -118,7 +121,7 @@ class ChatCodec:
         text = self._render(frame + messages, speak)
         head, found, tail = text.rpartition(MARKER)
         if not found or MARKER in head:
-            raise UserError(f"model '{self.tokenizer.name_or_path}': its chat template drops or repeats assistant turns")
+            raise UserError(f"model '{self.tokenizer.name_or_path}': its chat template drops or repeats assistant turns; {OTHER}")
         return tail
 
     def _render(self, messages: list[dict[str, str]], speak: bool) -> str:
@@ -128,7 +131,8 @@ class ChatCodec:
             return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=speak)
         except TemplateError as error:
             roles = ", ".join(m["role"] for m in messages)
-            raise UserError(f"model '{self.tokenizer.name_or_path}': its chat template refuses the roles ({roles}): {error}") from error
+            where = f"model '{self.tokenizer.name_or_path}'"
+            raise UserError(f"{where}: its chat template refuses the roles ({roles}): {error}; {OTHER}") from error
 
 
 class ByteCodec:

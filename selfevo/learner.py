@@ -191,7 +191,7 @@ class Learner:
     def _step(self, session: Session, weights: Weights, indices: list[int], ctx: RunCtx, first: bool) -> None:
         """One optimizer step."""
         from .learning.schedule import factor
-        from .learning.session import listed
+        from .learning.session import LOWER, listed
         from .learning.weights import update_average
 
         weights.clear()
@@ -200,7 +200,8 @@ class Learner:
         norm = weights.norm()
         if not norm < float("inf"):
             names = listed([session.samples[i].id for i in indices])
-            raise TrainingError(f"{ctx.path}: the gradient is not finite on the mini-batch of samples {names}; the weights are unchanged")
+            where = f"{ctx.path}: the gradient is not finite on the mini-batch of samples {names}"
+            raise TrainingError(f"{where}; the weights are unchanged; {LOWER}")
         limit = None if self.clip_norm is None else ctx.value(self.clip_norm)
         lr = ctx.value(self.lr) * factor(self.schedule, weights.steps, self.warmup_steps, self.total_steps)
         if not 0 <= lr < float("inf"):

@@ -144,7 +144,8 @@ class Pretrained:
             tokenizer.chat_template = PLAIN if self.chat_template == "plain" else self.chat_template
         if tokenizer.pad_token_id is None:
             if tokenizer.eos_token_id is None:
-                raise UserError(f"model '{self.path}': its tokenizer has neither a pad token nor an end token")
+                said = "its tokenizer has neither a pad token nor an end token; name one in its tokenizer_config.json"
+                raise UserError(f"model '{self.path}': {said}")
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
@@ -171,7 +172,7 @@ class Pretrained:
             raise self._unavailable(error) from error
         missing = sorted(info["missing_keys"])
         if missing:
-            raise UserError(f"model '{self.path}': the checkpoint lacks {len(missing)} tensors ({missing[0]}, ...)")
+            raise UserError(f"model '{self.path}': the checkpoint lacks {len(missing)} tensors ({missing[0]}, ...); fetch or save it anew")
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         return aligned(model.to(device))
 

@@ -222,7 +222,7 @@ class RunDir:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserError(f"{self.root}: another process is running in this directory") from error
+            raise UserError(f"{self.root}: another process is running in this directory; wait for its end, or stop it first") from error
 
     @contextmanager
     def _writing(self, target: Path) -> Iterator[None]:

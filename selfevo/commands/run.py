@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import re
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cli import complain
-from ..errors import SelfevoError, StoreError, UserError
+from ..errors import SelfevoError, StoreError, UserError, nearest
 from ..spec import RunSpec, build, check, configs, dump, preflight
 from ..spec.sources import hydra_line
 from . import arguments as args
@@ -33,7 +35,9 @@ class Crash(SelfevoError):
 def main(arguments: Sequence[str]) -> int:
     """Check the overrides, then hand over to Hydra: `-m`, `--cfg`, `--info`, `hydra.*` keys and plugins work as in any Hydra app."""
     options = args.parse(arguments)
-    if options.help or options.hydra_help:
+    if options.help:
+        return say_help(arguments)
+    if options.hydra_help:
         return through_hydra(arguments)
     if options.shell_completion:
         return complete(arguments)
@@ -48,6 +52,29 @@ def main(arguments: Sequence[str]) -> int:
         return through_hydra([*args.flags_only(arguments, options.overrides), *overrides, Announce.OVERRIDE])
     finally:
         Announce.jobs = None
+
+
+USAGE = """usage: selfevo run [key=value ...] [group=choice ...] [--config-dir DIR]
+       selfevo run -m a=1,2 b=x,y ...     every combination, as a sweep
+
+Executes what the config says, in outputs/<name>/<time>. hydra.run.dir=DIR names
+another place, hydra.sweep.dir=DIR that of a sweep.
+
+  selfevo run experiment=quickstart optimizer=rloo scale=tiny
+"""
+
+
+def say_help(arguments: Sequence[str]) -> int:
+    """Print the call, then Hydra's list of groups and keys, at a terminal broken between words."""
+    from .plain import say
+
+    held = io.StringIO()
+    with contextlib.redirect_stdout(held), contextlib.suppress(SystemExit):  # how Hydra ends after its help
+        through_hydra(arguments)
+    print(USAGE)
+    for line in held.getvalue().removeprefix("selfevo is powered by Hydra.\n").strip().splitlines():
+        say(line)
+    return 0
 
 
 def through_hydra(arguments: Sequence[str]) -> int:
@@ -172,7 +199,7 @@ def here(
         if spec.metric is None:
             return None
         if spec.metric not in done.world.history:
-            raise UserError(f"metric: no stage logged '{spec.metric}'")
+            raise UserError(f"metric: no stage logged '{spec.metric}'{nearest(spec.metric, done.world.history)}")
         return done.world.history[spec.metric][-1]
     except (SelfevoError, KeyboardInterrupt):
         raise

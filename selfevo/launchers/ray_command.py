@@ -75,7 +75,7 @@ class Command:
             if not missing:
                 break
             if time.monotonic() > end:
-                raise SelfevoError(f"rank {hellos.index(missing[0])} of the run has not started within {self.wait:g} s")
+                raise SelfevoError(f"rank {hellos.index(missing[0])} of the run has not started within {self.wait:g} s (launcher.wait)")
         places = []
         for index, hello in enumerate(hellos):
             try:

@@ -23,6 +23,9 @@ from .needs import parse
 from .reduce import denominator, summed
 from .split import micro_batches, units_of
 
+LOWER = "a new run may want a lower lr or clip_norm"
+"""What to do about numbers that are not finite."""
+
 
 class NoModel:
     """Where only columns may be read."""
@@ -201,7 +204,8 @@ class Session:
         bad = {i: self.samples[i].id for part, ok in zip(parts, finite, strict=True) if not ok for i in part}
         bad = self.ranks.join(bad)
         if bad:
-            raise TrainingError(f"{self.ctx.path}: the loss is not finite on samples {listed(bad.values())}; the weights are unchanged")
+            where = f"{self.ctx.path}: the loss is not finite on samples {listed(bad.values())}"
+            raise TrainingError(f"{where}; the weights are unchanged; {LOWER}")
 
 
 def fingerprint(samples: Sequence[Sample]) -> str:

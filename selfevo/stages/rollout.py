@@ -136,7 +136,8 @@ class Rollout:
             if len(tasks) >= self.n or short:
                 return tasks[: self.n]
         raise UserError(
-            f"{ctx.where}: '{source}' gives too few tasks that no evaluation holds out ({len(tasks)} of {self.n} after {MAX_DRAWS} draws)"
+            f"{ctx.where}: '{source}' gives too few tasks that no evaluation holds out ({len(tasks)} of {self.n} after "
+            f"{MAX_DRAWS} draws); draw fewer, hold out fewer, or give a larger source"
         )
 
     def _derive(self, ctx: StageCtx, derived: Derived) -> list[Task]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..records import digest
 from ..report.read import json_lines
 from ..spec import dump
@@ -31,10 +31,10 @@ def last_value(spec: RunSpec, root: Path) -> float | None:
     """The last committed value of `spec.metric` in a finished run; None where the spec names none. Raises UserError as the run did."""
     if spec.metric is None:
         return None
-    values = [line["metrics"][spec.metric] for line in json_lines(root / METRICS) if spec.metric in line["metrics"]]
-    if not values:
-        raise UserError(f"metric: no stage logged '{spec.metric}'")
-    return float(values[-1])
+    logged = {name: value for line in json_lines(root / METRICS) for name, value in line["metrics"].items()}
+    if spec.metric not in logged:
+        raise UserError(f"metric: no stage logged '{spec.metric}'{nearest(spec.metric, logged)}")
+    return float(logged[spec.metric])
 
 
 def run(spec: RunSpec, root: Path) -> float | None:
