@@ -197,7 +197,7 @@ class Batch:
         tokens, logps = self.tokens[rows, : max(step)].tolist(), self.logps[rows, : max(step)].tolist()
         for request, length, ids, lps, stop in zip(who, step, tokens, logps, stopped.tolist(), strict=True):
             if not math.isfinite(sum(lps[:length])):
-                ref = self.policy.version.ref
-                raise EngineError(f"the logits of {ref} are not finite: its weights have diverged; a new run may want a lower lr or clip_norm")
+                said = f"the logits of {self.policy.version.ref} are not finite: its weights have diverged"
+                raise EngineError(f"{said}; a new run may want a lower lr or clip_norm")
             text = self.policy.codec.decode(ids[:length])
             self.replies[request] = Completion(tuple(ids[:length]), tuple(lps[:length]), text, "stop" if stop else "length")
