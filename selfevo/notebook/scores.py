@@ -24,38 +24,34 @@ class Judged:
     def __init__(self, run: RunData):
         self.run = run
         self._by_source: dict[str, list[Line]] | None = None
-        self._held: tuple[str, list[pa.RecordBatch]] = ("", [])
+        self._held: tuple[str, dict[str, int], pa.StructArray | None] = ("", {}, None)
 
     def columns(self, line: Line, batch: pa.RecordBatch) -> dict[str, list[Any]]:
         """reward, keep, answer, feedback and "reward/<part>" of a batch of a committed table; None where nothing was said."""
-        found = _read(batch.column("score"))
-        if batch.column("score").null_count == batch.num_rows:
-            found = {name: [None] * batch.num_rows for name in ("reward", "keep", "answer", "feedback")}
-        at = {name: i for i, name in enumerate(batch.column("id").to_pylist())}
-        for scores in self._of(f"{line.path}/{line.stage}"):  # a later table replaces what an earlier one said
-            here = [(i, at[name]) for i, name in enumerate(scores.column("trajectory").to_pylist()) if name in at]
-            said = _read(scores.column("score").take([i for i, _ in here])) if here else {}
-            for name in found:
-                if name.startswith("reward/"):
-                    for _, j in here:
-                        found[name][j] = None
-            for name, values in said.items():
-                column = found.setdefault(name, [None] * batch.num_rows)
-                for (_, j), value in zip(here, values, strict=True):
-                    column[j] = value
-        return found
+        import pyarrow as pa
 
-    def _of(self, source: str) -> list[pa.RecordBatch]:
-        """Scores of one table's trajectories, in order of commit."""
+        own, names = batch.column("score"), batch.column("id").to_pylist()
+        at, said = self._of(f"{line.path}/{line.stage}")
+        if said is None:
+            return _read(own)
+        both = pa.concat_arrays([own, said])
+        return _read(both.take(pa.array([len(own) + at[name] if name in at else i for i, name in enumerate(names)], pa.int64())))
+
+    def _of(self, source: str) -> tuple[dict[str, int], pa.StructArray | None]:
+        """Scores of one table's trajectories, and where in them each trajectory's is: the last to speak of it, in order of commit."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         if self._held[0] != source:
-            held = []
+            parts: list[pa.StructArray] = []
+            names: list[str] = []
             for line in self._index().get(source, ()):
                 for batch in read(self.run.root, line, ["source", "trajectory", "score"]):
-                    held.append(batch.filter(pc.equal(batch.column("source"), source)))
-            self._held = (source, held)
-        return self._held[1]
+                    mine = batch.filter(pc.equal(batch.column("source"), source))
+                    parts.append(mine.column("score"))
+                    names += mine.column("trajectory").to_pylist()
+            self._held = (source, {name: i for i, name in enumerate(names)}, pa.concat_arrays(parts) if parts else None)
+        return self._held[1:]
 
     def _index(self) -> dict[str, list[Line]]:
         if self._by_source is None:
@@ -70,11 +66,11 @@ class Judged:
 
 def _read(score: pa.StructArray) -> dict[str, list[Any]]:
     """reward (what decides), keep, answer, feedback, and the reward of every part."""
-    import numpy as np
+    import pyarrow.compute as pc
 
     out: dict[str, list[Any]] = {
-        "reward": [None if np.isnan(v) else v for v in rewards(score).tolist()], "keep": score.field("keep").to_pylist(),
-        "answer": answers(score).to_pylist(), "feedback": score.field("feedback").to_pylist(),
+        "reward": [None if v != v else v for v in rewards(score).tolist()], "keep": pc.struct_field(score, "keep").to_pylist(),
+        "answer": answers(score).to_pylist(), "feedback": pc.struct_field(score, "feedback").to_pylist(),
     }  # fmt: skip
     given = [dict(row or ()) for row in score.field("rewards").to_pylist()]
     for part in dict.fromkeys(k for row in given for k in row):
