@@ -2,7 +2,7 @@
 
    Used by report.html, where everything is in the page, and by any page that loads trajectories over HTTP:
 
-     selfevoBrowser.start(element, source) -> {update(index), repaint()}
+     selfevoBrowser.start(element, source) -> {update(index), repaint(), show(id)}
 
      source.index           the index (below)
      source.detail(i)       Promise of the detail of entry i, or of null where it cannot be had here
@@ -14,8 +14,8 @@
      source.scope           said beside the search field: what it looks through
      source.shown(entries)  told which entries are in view, where it is given: snippets can be fetched for them, then `repaint`
 
-   update(index) shows a longer index of the same run and keeps filters, place and selection; repaint() draws the list again. A page may
-   hold several browsers. selfevoBrowser.el, .visible and .number are for others that show what a run holds.
+   update(index) shows a longer index of the same run and keeps filters, place and selection; repaint() draws the list again;
+   show(id) goes to a trajectory. A page may hold several browsers. selfevoBrowser.el, .visible and .number are for others that show what a run holds.
 
    Index (selfevo/report/entries.py makes it). Entry i is one trajectory; "runs" are [[value, count], ...]:
      tables   [{path, stage, kind, iteration, rows}]   kind is rollout or evaluate; rows: trajectories in the table
@@ -386,7 +386,7 @@ const selfevoBrowser = (() => {
       fill();
       filter();
     }
-    return {update, repaint: paint};
+    return {update, repaint: paint, show: follow};
   }
 
   /* The source of a page that holds everything itself. `details` is {entry number: detail}. */

@@ -9,12 +9,13 @@ const panels = (() => {
     const body = el("tbody");
     const node = el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": caption}, el("table", {}, el("caption", {text: caption}),
       el("thead", {}, el("tr", {}, ...header.map(([text, n]) => el("th", {scope: "col", class: n ? "n" : null, text})))), body));
-    return {node, fill(rows) {
-      const text = JSON.stringify(rows);
+    return {node, fill(rows) {  // cells are texts or elements
+      const text = JSON.stringify(rows.map(cells => cells.map(value => value.nodeType ? value.title : value)));
       if (node.dataset.held === text) return;
       node.dataset.held = text;
       body.replaceChildren(...rows.map(cells => el("tr", {}, ...cells.map((value, i) =>
-        el(i ? "td" : "th", {scope: i ? null : "row", class: header[i][1] ? "n" : null, text: visible(String(value))})))));
+        el(i ? "td" : "th", {scope: i ? null : "row", class: header[i][1] ? "n" : null},
+          value.nodeType ? value : visible(String(value)))))));
       node.hidden = !rows.length;
     }};
   }
@@ -38,7 +39,7 @@ const panels = (() => {
       this.gains = table("First and last evaluation of each suite, in brackets the 95% bootstrap interval",
         [["suite"], ["metric"], ["first", 1], ["last", 1], ["change", 1], ["reading"]]);
       this.failed = 0;
-      this.failures = table("Failures: a status of their own, never a reward of 0", [["stage"], ["part"], ["what"], ["count", 1], ["latest at"], ["which said"]]);
+      this.failures = table("Failures: a status of their own, never a reward of 0", [["stage"], ["part"], ["what"], ["count", 1], ["latest at"], ["which said"], [""]]);
       this.failures.node.classList.add("failures");
       this.failures.node.hidden = true;
       this.noFailures = el("p", {class: "constant", text: "No part has reported an error, a time-out or an abstention."});
@@ -73,8 +74,19 @@ const panels = (() => {
     async readFailures(count) {
       const {value} = await link.get(`/api/runs/${this.id}/failures`);
       this.failures.fill(value.failures.map(f => [f.stage, f.part, f.what, number(f.count), f.last,
-        f.message || (f.trajectory ? "(no message)" : "\u2013")]));
+        f.message || (f.trajectory ? "(no message)" : "\u2013"), f.trajectory ? this.leads(f.trajectory) : ""]));
       this.failed = count;
+    }
+
+    /* A button that shows a trajectory in the browser. */
+    leads(id) {
+      const button = el("button", {type: "button", class: "shut", title: visible(id), "aria-label": "Show " + visible(id), text: "Show"});
+      button.addEventListener("click", () => {
+        this.browse.open = true;
+        this.openBrowser();
+        this.trajectories.go(id).catch(() => {});
+      });
+      return button;
     }
 
     async readSpec() {

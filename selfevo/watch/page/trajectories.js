@@ -74,6 +74,13 @@ const trajectories = (() => {
       else this.browser = selfevoBrowser.start(this.place, this.source(index));
     }
 
+    /* Goes to a trajectory once its table is here. */
+    async go(id) {
+      while (this.busy) await new Promise(done => setTimeout(done, 50));
+      await this.refresh();
+      if (this.browser) await this.browser.show(id);
+    }
+
     /* [part, row] of an entry. */
     at(entry) {
       let low = 0, high = this.order.length - 1;
