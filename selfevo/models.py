@@ -99,9 +99,7 @@ class Pretrained:
 
     def load(self, name: str) -> LivePolicy:
         """A live policy at version 000000. Raises UserError in one line when the model cannot be had or used."""
-        quiet()
-        source = self._source()
-        self._unreachable = None if Path(source).is_dir() else _probe(source, self.revision)
+        source = self._found()
         tokenizer = self._tokenizer(source)
         model = self._model(source)
         limit = self._limit(model)
@@ -112,6 +110,17 @@ class Pretrained:
             model = self.lora.wrap(model, derive("lora", name))
         codec = ChatCodec(tokenizer, limit, ends)
         return LivePolicy(name, model, tokenizer, codec, Version(name, "000000"), source=self.path)
+
+    def tokenizer(self) -> Any:
+        """The tokenizer alone, with the chat template of `load`."""
+        return self._tokenizer(self._found())
+
+    def _found(self) -> str:
+        """Where it lies; whether the Hub can be asked is known from here on."""
+        quiet()
+        source = self._source()
+        self._unreachable = None if Path(source).is_dir() else _probe(source, self.revision)
+        return source
 
     def _source(self) -> str:
         name = self.path.removeprefix("selfevo:")

@@ -60,6 +60,17 @@ def policy(run: RunData, known: Lineages, name: str, version: str | int, device:
     return live
 
 
+def tokenizer(run: RunData, name: str) -> Any:
+    """The tokenizer of a policy, without its weights where these can be left out."""
+    from ..spec import build
+
+    model = build(run.spec["policies"][name])
+    found = model.tokenizer() if hasattr(model, "tokenizer") else model.load(name).tokenizer
+    if found is None:
+        raise UserError(f"policy '{name}': has no tokenizer here (its replies come from elsewhere)")
+    return found
+
+
 def memory(run: RunData, known: Lineages, name: str, version: str | int) -> dict[str, str]:
     """{file: text} of a version."""
     from ..memories import files

@@ -148,8 +148,7 @@ class SavedRun:
 
     def tokenizer(self, name: str | None = None) -> Any:
         """The tokenizer of a policy, with the chat template that the run used."""
-        chosen = evolvable.one(self._data, "policies", name)
-        return evolvable.policy(self._data, self.lineages, chosen, "base", "cpu").tokenizer
+        return evolvable.tokenizer(self._data, evolvable.one(self._data, "policies", name))
 
     def memory(self, name: str | None = None, version: str | int = "current") -> dict[str, str]:
         """The texts of a memory: {file: text}."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -74,6 +75,8 @@ def _launch(spec: RunSpec, root: Path, going_on: bool, show: bool) -> None:
     place = _place(show)
     try:
         if looping():
+            # what transformers has to say of progress bars, which are off
+            warnings.filterwarnings("ignore", "IProgress not found")
             beside(lambda stopping: launch(spec, root, going_on, place, stopping), print if show else _silent)
         else:
             launch(spec, root, going_on, place)

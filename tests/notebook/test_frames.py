@@ -165,6 +165,7 @@ def test_arrow_is_the_file_with_its_place_in_front_and_batches_are_the_same_as_a
     (lambda run: run.curve("rollout/rewrd"), "metric 'rollout/rewrd': not logged by this run; did you mean 'rollout/reward'"),
     (lambda run: run.curve("rollout/reward", "train"), "metric 'rollout/reward': not logged by stage 'train'"),
     (lambda run: run.policy(), r"solver@000000: has no weights here \(its replies come from scripted\)"),
+    (lambda run: run.tokenizer(), "policy 'solver': has no tokenizer here"),
     (lambda run: run.memory(), "has no memories"),
 ])  # fmt: skip
 def test_what_is_not_there_is_said_in_one_line(bare: SavedRun, call: Any, words: str | None) -> None:
