@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..report.read import RunData
 
+CELL = 'style="text-align:left;white-space:nowrap;padding:2px 16px 2px 0"'
+TITLE = 'style="text-align:left;font-weight:bold;padding:2px 0"'
 SUITES = 6
 """Measured values that are shown."""
 
@@ -65,9 +67,9 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], head
 
     def cell(value: str, tag: str) -> str:
         scope = ' scope="col"' if tag == "th" and heads else ' scope="row"' if tag == "th" else ""
-        return f'<{tag}{scope} style="text-align:left">{escape(visible(value))}</{tag}>'
+        return f"<{tag}{scope} {CELL}>{escape(visible(value))}</{tag}>"
 
     top = f"<thead><tr>{''.join(cell(h, 'th') for h in header)}</tr></thead>" if heads else ""
     body = "".join("<tr>" + "".join(cell(v, "th" if i == 0 and not heads else "td") for i, v in enumerate(row)) + "</tr>" for row in rows)
-    caption = f'<caption style="text-align:left;font-weight:bold">{escape(visible(title))}</caption>'
-    return f"<table>{caption}{top}<tbody>{body}</tbody></table>"
+    caption = f"<caption {TITLE}>{escape(visible(title))}</caption>"
+    return f'<div style="overflow-x:auto"><table>{caption}{top}<tbody>{body}</tbody></table></div>'

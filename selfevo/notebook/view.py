@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..panel import SUITES_SHOWN, State, closing, duration, sparkline
 from ..report.samples import visible
 from ..view import committed
+from .shown import CELL, TITLE
 
 if TYPE_CHECKING:
     from ..spec import RunSpec
@@ -106,9 +107,8 @@ def picture(state: State, now: float) -> str:
     for suite, seen in list(state.passes.items())[:SUITES_SHOWN]:
         rows.append(("pass@1", _text(f"{seen[-1]}  {suite}"), sparkline([m.value for m in seen])))
     rows.append(("time", duration(now - state.began), "" if state.rate is None else f"{state.rate:,.0f} tokens/s"))
-    style = 'style="text-align:left"'
-    body = "".join(f'<tr><th scope="row" {style}>{a}</th><td {style}>{b}</td><td {style}>{c}</td></tr>' for a, b, c in rows)
-    return f'<table><caption style="text-align:left;font-weight:bold">{_text(state.name)}</caption><tbody>{body}</tbody></table>'
+    body = "".join(f'<tr><th scope="row" {CELL}>{a}</th><td {CELL}>{b}</td><td {CELL}>{c}</td></tr>' for a, b, c in rows)
+    return f"<table><caption {TITLE}>{_text(state.name)}</caption><tbody>{body}</tbody></table>"
 
 
 def _text(value: str) -> str:

@@ -53,7 +53,7 @@ def test_a_prompt_shows_status_place_and_what_was_measured(bare: selfevo.SavedRu
 
 def test_a_notebook_shows_the_same_and_text_stays_text(bare: selfevo.SavedRun, tmp_path: Path) -> None:
     seen = Seen(bare._repr_html_())
-    assert set(seen.tags) <= {"table", "caption", "tbody", "tr", "th", "td"} and "done" in seen.text
+    assert set(seen.tags) <= {"div", "table", "caption", "tbody", "tr", "th", "td"} and "done" in seen.text
     hostile = renamed(bare, tmp_path / "run", HOSTILE)
     seen = Seen(hostile._repr_html_())
     assert "script" not in seen.tags and "<script>alert(1)</script>" in seen.text and "<script>alert(1)<script>" in seen.text
