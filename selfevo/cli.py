@@ -14,16 +14,16 @@ from . import __version__
 from .errors import EXIT_OTHER, EXIT_STOPPED, SelfevoError, UserError, nearest
 
 COMMANDS = {
-    "run": "run an experiment: selfevo run experiment=quickstart optimizer.lr=1e-4 (-m sweeps over a=1,2)",
-    "resume": "go on with a run that was stopped or killed: selfevo resume outputs/quickstart/<time>",
-    "validate": "check a spec without starting anything: the same arguments as run",
-    "plan": "memory, work and hours of a spec on a described cluster: the same arguments, cluster=1x8",
+    "run": "run an experiment: selfevo run experiment=quickstart (-m sweeps)",
+    "resume": "go on with a run that was stopped: selfevo resume outputs/a/<time>",
+    "validate": "check a spec and say what it does: the same arguments as run",
+    "plan": "memory, work and hours of a spec: the same arguments, cluster=1x8",
     "doctor": "what this machine can run, and what to do about the rest",
-    "list": "find experiments, or the choices of a config group: selfevo list curriculum=sec",
-    "show": "one experiment in full: loop, settings, paper, result: selfevo show sec",
-    "report": "write a run's report again: selfevo report outputs/quickstart/<time>",
-    "reproduce": "a method against its baseline over seeds at equal cost: selfevo reproduce nft",
-    "watch": "a local page that shows runs live, many at once: selfevo watch outputs",
+    "list": "find experiments and choices: selfevo list curriculum=sec",
+    "show": "one experiment in full: loop, settings, paper: selfevo show sec",
+    "report": "write the page of a run or a sweep again: selfevo report DIR",
+    "reproduce": "a method against its baseline over seeds: selfevo reproduce nft",
+    "watch": "a local page that shows runs live: selfevo watch outputs",
     "compare": "compare runs, or those of a sweep: selfevo compare multirun/<time>",
 }
 """Every command, with what `--help` says of it; each lives in `selfevo.commands.<name>`."""
@@ -35,9 +35,12 @@ def usage() -> str:
     return "\n".join([
         "usage: selfevo COMMAND [ARGUMENTS]", "",
         *(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()), "",
-        "Arguments of run, validate and plan: key=value sets a key, group=choice picks a config, --config-dir DIR adds your own configs;",
-        "`selfevo run --help` lists every group and key, --cfg job prints the config, -sc install=bash prints shell completion.",
-        "Exit status: 0 done, 1 failed, 2 a mistake in the spec or the call, 3 stopped and resumable.",
+        "Arguments of run, validate and plan: key=value sets a key, group=choice picks a",
+        "config, --config-dir DIR adds your own configs. `selfevo COMMAND --help` says",
+        "more; `selfevo run --help` lists every group and key, --cfg job prints the",
+        "config, -sc install=bash prints shell completion.",
+        "Exit status: 0 done, 1 failed, 2 a mistake in the spec or the call, 3 stopped",
+        "and resumable.",
     ])
 
 

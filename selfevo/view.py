@@ -168,10 +168,11 @@ class LogFile:
             raise DiskFull(f"{root}/log.txt: no space left on the disk; free some, then: selfevo resume {root}") from error
 
 
-def wrapped(text: str, width: int) -> str:
-    """A line broken between words to fit `width` columns, what follows the first indented under it. A command to type stays whole."""
+def wrapped(text: str, width: int, hang: int | None = None) -> str:
+    """A line broken between words to fit `width` columns, what follows the first indented under it (by `hang` columns, or four more than
+    the line). A command to type stays whole."""
     text = re.sub(r"(selfevo \w+ \S+)", lambda command: command[0].replace(" ", "\xa0"), text)
-    indent = " " * (len(text) - len(text.lstrip()) + 4)
+    indent = " " * (len(text) - len(text.lstrip()) + 4 if hang is None else hang)
     filled = textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return filled.replace("\xa0", " ")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,6 +21,29 @@ def columns() -> int:
     if sys.stdout.isatty():
         return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
     return int(said) if said.isdigit() and int(said) else WIDTH
+
+
+def say(text: str, to: TextIO | None = None, hang: int | None = None) -> None:
+    """Print a line on `to` (standard output): at a terminal broken between words, elsewhere as it is. `hang`: columns by which what
+    follows the first line is set in (default: four more than the line)."""
+    to = sys.stdout if to is None else to
+    if to.isatty():
+        from ..view import wrapped
+
+        text = wrapped(text, os.get_terminal_size(to.fileno()).columns or WIDTH, hang)
+    print(text, file=to, flush=True)
+
+
+def typed(words: Sequence[str], width: int) -> str:
+    """A command as one would type it, on lines of at most `width` columns where its words allow that."""
+    lines = [words[0]]
+    for word in map(shlex.quote, words[1:]):
+        if len(lines[-1]) + 1 + len(word) > width - 2:
+            lines[-1] += " \\"
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f" {word}"
+    return "\n".join(lines)
 
 
 def put(parts: Iterable[RenderableType]) -> None:

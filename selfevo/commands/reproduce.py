@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import UserError, nearest
+from .plain import columns, say, typed
 
 USAGE = """usage: selfevo reproduce [ID...] [--seeds 0,1,2] [--at-once N] [--dir DIR]
                          [--config-dir DIR] [key=value ...]
@@ -92,8 +93,10 @@ def _list(config_dirs: Sequence[str]) -> int:
     width = max(map(len, known), default=0)
     for identifier in known:
         result = results.get(identifier)
-        verdict = "not measured" if result is None else f"{result.effect.verdict} ({result.effect.mean:+.3f} against {result.baseline})"
-        print(f"{identifier:<{width}}  {verdict}")
+        verdict = "not measured"
+        if result is not None:
+            verdict = f"{result.effect.verdict:<10}  {result.effect.mean:+.3f}  against {result.baseline}"
+        say(f"{identifier:<{width}}  {verdict}", hang=width + 22)
     return 0
 
 
@@ -111,20 +114,26 @@ def _one(name: str, seeds: Sequence[int], overrides: Sequence[str], options: Nam
     own = options.dir / planned.id.replace("/", "-")
     if options.dry_run:
         for arm in planned.arms:
-            print(f"{arm.name}, seed {arm.seed}: selfevo run {shlex.join([*arm.overrides, f'hydra.run.dir={own / arm.folder}'])}")
+            words = ["run", *arm.overrides, f"hydra.run.dir={own / arm.folder}"]
+            if sys.stdout.isatty():
+                say(f"{arm.name}, seed {arm.seed}:")
+                print("  " + typed(["selfevo", *words], columns() - 2).replace("\n", "\n  "))
+            else:
+                print(f"{arm.name}, seed {arm.seed}: selfevo {shlex.join(words)}")
         return
-    print(f"{planned.id}: {total} runs in {own}, {options.at_once} at once", file=sys.stderr, flush=True)
+    say(f"{planned.id}: {total} runs in {own}, {options.at_once} at once", sys.stderr)
 
-    def say(arm: Arm, outcome: Outcome) -> None:
+    def told(arm: Arm, outcome: Outcome) -> None:
         ended[0] += 1
-        print(f"{ended[0]}/{total}  {arm.name}, seed {arm.seed}: {outcome.state}, in {outcome.root}", file=sys.stderr, flush=True)
+        say(f"{ended[0]}/{total}  {arm.name}, seed {arm.seed}: {outcome.state}, in {outcome.root}", sys.stderr)
 
-    runs = [read_run(root) for root in carry_out(planned, own, options.at_once, say)]
+    runs = [read_run(root) for root in carry_out(planned, own, options.at_once, told)]
     pairs = [pair(planned.block, seed, *runs[2 * i : 2 * i + 2]) for i, seed in enumerate(seeds)]
     result = record(planned, pairs, runs[0])
     if options.json:
         print(json.dumps(asdict(result)))
     else:
-        print("\n".join(show.lines(result, planned.block)))
+        for line in show.lines(result, planned.block):
+            say(line)
     if options.record:
         print(f"recorded in {write(result)}", file=sys.stderr)

@@ -8,11 +8,24 @@ from pathlib import Path
 from ..errors import UserError, nearest
 from ..spec import RunSpec, check, load, read
 from ..store import RunDir
+from .plain import say
 from .run import launch
+
+USAGE = """usage: selfevo resume DIR [launcher=NAME] [launcher.KEY=VALUE ...]
+
+Goes on with a run from its last commit, under the spec in DIR. Where it runs
+may be changed, nothing else: for another spec start a new run. A finished run
+is left as it is. For a sweep, give its command again with the same
+hydra.sweep.dir.
+
+  selfevo resume outputs/quickstart/<time>"""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Resume the run in a directory; one that is finished is left as it is. Raises UserError when there is none."""
+    if any(a in ("-h", "--help") for a in arguments):
+        print(USAGE)
+        return 0
     if not arguments or arguments[0].startswith("-") or not all(map(_of_launcher, arguments[1:])):
         raise UserError(
             "usage: selfevo resume DIR [launcher=NAME] [launcher.KEY=VALUE] (the spec is the one in DIR; to change more of it than where"
@@ -23,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         near = [str(p) for p in root.parent.iterdir() if (p / "spec.yaml").is_file()] if root.parent.is_dir() else []
         raise UserError(f"{root}: not a run directory (it has no spec.yaml){nearest(str(root), near)}")
     if finished(root):
-        print(f"{root}: this run is finished, there is nothing to resume (its report: {root / 'report.html'})")
+        say(f"{root}: this run is finished, there is nothing to resume (its report: {root / 'report.html'})")
         return 0
     launch(elsewhere(load(root / "spec.yaml"), arguments[1:]), root, resume=True)
     return 0

@@ -142,12 +142,14 @@ class SweepLauncher(Launcher):
 
     def _say(self, outcome: Outcome, overrides: str) -> None:
         """One line when a job ends; how one failed goes to stderr at once, since the sweep goes on."""
+        from ..commands.plain import say
+
         name = f"run {outcome.number}" + (f" ({overrides})" if overrides else "")
         if outcome.state == "failed":
-            print(f"selfevo: {name} failed: {outcome.line}", file=sys.stderr, flush=True)
+            say(f"selfevo: {name} failed: {outcome.line}", sys.stderr)
         else:
             value = "" if outcome.value is None else f", {self.config.get('metric')} {outcome.value:.6g}"
-            print(f"{name}: {outcome.state}{value}, in {outcome.root}", flush=True)
+            say(f"{name}: {outcome.state}{value}, in {outcome.root}")
 
     def _returned(self, cfg: DictConfig, outcome: Outcome) -> JobReturn:
         """The job as Hydra's sweepers know it. Hydra's own one ends the sweep at the first failure it hears of, so it hears of none."""

@@ -23,6 +23,8 @@ KEYS = 8
 def say_results(jobs: Jobs) -> None:
     """Print the ranking, write the sweep's page and say where it is. The runs' own files are whole without it, so nothing that keeps it
     from being written ends the command: trouble is one line, Ctrl-C drops it."""
+    from ..commands.plain import say
+
     if not jobs.begun:
         return
     try:
@@ -33,7 +35,7 @@ def say_results(jobs: Jobs) -> None:
         raise
     except (SelfevoError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        print(f"note: no page of the sweep: {first}; selfevo report {jobs.sweep} writes it", file=sys.stderr)
+        say(f"note: no page of the sweep: {first}; selfevo report {jobs.sweep} writes it", sys.stderr)
 
 
 def _results(folder: Path) -> list[str]:

@@ -39,7 +39,7 @@ def test_help_lists_every_command_and_imports_neither_hydra_nor_torch() -> None:
     assert all(f"\n  {name} " in out for name in cli.COMMANDS)
 
 
-@pytest.mark.parametrize("name", ["validate", "plan", "list", "show", "reproduce", "doctor"])
+@pytest.mark.parametrize("name", ["validate", "plan", "list", "show", "reproduce", "doctor", "compare", "report", "resume"])
 def test_the_help_of_a_command_fits_eighty_columns_and_shows_a_call(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([name, "--help"]) == 0
     out = capsys.readouterr().out
