@@ -48,13 +48,14 @@ class SavedRuns(Sequence[SavedRun]):
     def metrics(self) -> pd.DataFrame:
         """`SavedRun.metrics` of every run, one under the other; index: (run, path)."""
         frames = {f.label: curves.metrics(f.run.lines) for f in self._found if f.run is not None}
-        return pandas().concat(frames, names=["run", "path"])
+        return pandas().concat(frames or {"": curves.metrics(())}, names=["run", "path"])
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
         """`SavedRun.evaluations` of every run, with its settings joined; first column `run`."""
         frames = [curves.evaluations(f.run.lines).assign(run=f.label) for f in self._found if f.run is not None]
-        joined = pandas().concat(frames, ignore_index=True).join(self.settings.drop(columns="status"), on="run")
+        whole = pandas().concat(frames or [curves.evaluations(()).assign(run="")], ignore_index=True)
+        joined = whole.join(self.settings.drop(columns="status"), on="run", rsuffix=" (setting)")
         return joined[["run", *(c for c in joined if c != "run")]]
 
     @cached_property

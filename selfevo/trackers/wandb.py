@@ -48,7 +48,6 @@ class WandB(Quiet):
         id_file = root / ID_FILE
         known = id_file.read_text().strip() if id_file.is_file() else None
         self._root, self._spec = root, spec.raw
-        self._curves = Curves(spec.raw, committed(root) if resumed else ())
         try:
             self._run = wandb.init(
                 project=self.project, entity=self.entity, group=self.group, tags=self.tags, mode=self.mode, dir=str(root), name=root.name,
@@ -60,6 +59,19 @@ class WandB(Quiet):
         id_file.write_text(f"{self._run.id}\n")
         self._run.define_metric("updates", hidden=True)
         self._run.define_metric("*", step_metric="updates")  # the report's x
+        self._catch_up(committed(root) if resumed else [])
+
+    def _catch_up(self, before: Sequence[Mapping[str, Any]]) -> None:
+        """Log again what was committed before and a kill kept from the record."""
+        if self.mode == "offline":
+            from .wandb_offline import recorded
+
+            there = recorded(self._root, self._run.id)
+        else:
+            there = int(self._run.starting_step) if self.mode == "online" else len(before)
+        self._curves = Curves(self._spec, before[:there])
+        for line in before[there:]:
+            self.line(line)
 
     def line(self, line: Mapping[str, Any]) -> None:
         """Log one line at the next step."""

@@ -1,36 +1,13 @@
-"""What an offline run of W&B wrote, read back from its .wandb file: records in the log format of LevelDB, each a protocol buffer."""
+"""What an offline run of W&B wrote, read back from its .wandb file."""
 
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-BLOCK, HEADER = 1 << 15, 7
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-
-
-def payloads(file: Path) -> Iterator[bytes]:
-    """Whole records: pieces of blocks put together."""
-    data = file.read_bytes()
-    assert data[:4] == b":W&B", "not a .wandb file"
-    at, held = HEADER, b""
-    while at + HEADER <= len(data):
-        left = BLOCK - at % BLOCK
-        if left < HEADER:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + HEADER])
-        if kind not in (FULL, FIRST, MIDDLE, LAST):
-            return  # what a killed process left
-        held += data[at + HEADER : at + HEADER + length]
-        at += HEADER + length
-        if kind in (FULL, LAST):
-            yield held
-            held = b""
+from selfevo.trackers.wandb_offline import payloads
 
 
 @dataclass

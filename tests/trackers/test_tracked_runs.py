@@ -221,6 +221,25 @@ def test_a_package_that_is_missing_ends_the_run_before_it_begins(tmp_path: Path,
         selfevo.run(None, *BARE, BOARD, dir=tmp_path / "run", show=False)
 
 
+def test_wandb_that_is_disabled_writes_nothing_and_stops_nothing(tmp_path: Path) -> None:
+    off = {"+tracker.wandb": {"_target_": "selfevo.trackers.WandB", "mode": "disabled"}}
+    run = selfevo.run(None, *BARE, off, dir=tmp_path / "run", show=False)
+    assert run.status == "done" and not (run.root / "wandb").exists() and "tracker" not in (run.root / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_wandb_gets_what_a_kill_kept_from_it_when_the_run_is_resumed(tmp_path: Path) -> None:
+    root, gate = tmp_path / "run", tmp_path / "gate"
+    process = start("run", *VARIED, waiting(gate), "tracker=wandb", "tracker.wandb.mode=offline", f"hydra.run.dir={root}")
+    reached(gate, process)
+    process.kill()
+    process.communicate()
+    gate.touch()
+    selfevo.resume(root, show=False)
+    steps = [step for record in written(root) for step, _ in record.history]
+    assert steps == list(range(len(committed(root)))) and written(root)[-1].summary["status"] == "done"
+
+
 @pytest.mark.slow
 def test_wandb_holds_the_same_over_a_stop_and_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trained run, stopped in its second iteration: one id, every point once, tables of the trajectories, the spec."""
