@@ -128,6 +128,9 @@ def _against(
             by_run[run] = difference(measured[run][suite].solved, measured[to][suite].solved, DRAWS, suite)
     found = Against(suite, number, partner, by_run, why, [])
     for arm in grouped:
+        if len(arm.runs) == 1:
+            found.by_arm.append(by_run[arm.runs[0]])
+            continue
         ours, theirs = pooled(arm, found, measured)
         whole = difference(ours, theirs, DRAWS, suite) if ours else None
         found.by_arm.append(whole and replace(whole, alone=sum(d.alone for run in arm.runs if (d := by_run[run]) is not None)))

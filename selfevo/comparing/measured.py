@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ class Evaluation:
     def estimates(self) -> dict[str, Estimate]:
         """pass@1, pass@k and maj@k as the run logged them. Intervals are percentile bootstraps over tasks: the one the run logged with its
         pass@1, others from the table."""
+        return self._estimates
+
+    @cached_property
+    def _estimates(self) -> dict[str, Estimate]:
         out = {}
         for name, value in self.metrics.items():
             if name == "maj@1" or not re.fullmatch(r"(pass|maj)@\d+", name):
