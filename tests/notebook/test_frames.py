@@ -221,3 +221,11 @@ def test_runs_below_a_folder_and_the_settings_in_which_they_differ(bare: SavedRu
     assert "s2  done  seed=2" in repr(runs) and "<td" in runs._repr_html_()
     with pytest.raises(UserError, match="no such folder"):
         selfevo.load_runs(tmp_path / "nowhere")
+
+
+def test_jobs_that_never_became_a_run_are_in_the_settings_only() -> None:
+    from selfevo.comparing.find import Found
+
+    gone = [Found(name, Path(name), None, "not started", "", (f"seed={seed}",)) for seed, name in enumerate("ab")]
+    runs = selfevo.SavedRuns(gone)
+    assert len(runs) == len(runs.metrics) == len(runs.evaluations) == 0 and list(runs.settings["status"]) == ["not started"] * 2

@@ -73,17 +73,17 @@ def test_a_run_leaves_the_tables_that_the_command_line_leaves(tmp_path: Path, ca
 
 
 def test_nothing_is_printed_where_nothing_is_to_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    selfevo.run(None, *BARE, dir=tmp_path / "run", show=False)
+    selfevo.resume(selfevo.run(None, *BARE, dir=tmp_path / "run", show=False).root)
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("call", [plainly, in_a_loop])
+@pytest.mark.parametrize("call", [pytest.param(plainly, marks=pytest.mark.slow), in_a_loop])
 @pytest.mark.parametrize("times, words, last", [
     (1, "stopped before main.0/score", "main.0/rollout"),
     pytest.param(2, "stopped at the last commit", "start/evaluate", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_ctrl_c_leaves_a_run_that_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, times: int, words: str, last: str
+    bare: selfevo.SavedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, times: int, words: str, last: str
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as during:
@@ -93,8 +93,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(
     assert signal.getsignal(signal.SIGINT) is before and committed(tmp_path / "run")[-1] == last
     assert selfevo.load_run(tmp_path / "run").status == "stopped"
     assert call(lambda: selfevo.resume(tmp_path / "run", show=False)).status == "done"
-    whole = selfevo.run(None, *BARE, dir=tmp_path / "whole", show=False)
-    assert tables(tmp_path / "run") == tables(whole.root)
+    assert tables(tmp_path / "run") == tables(bare.root)
 
 
 def test_a_finished_run_is_returned_as_it_is(bare: selfevo.SavedRun) -> None:

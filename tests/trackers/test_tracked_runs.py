@@ -157,6 +157,7 @@ def test_samples_run_from_the_highest_to_the_lowest_reward_and_hold_what_the_tab
     assert [step for step, _ in board.texts("samples/evaluate")] == [i for i, line in enumerate(lines) if line["stage"] == "evaluate"]
 
 
+@pytest.mark.slow
 def test_model_output_is_a_block_of_code_whatever_it_holds(tmp_path: Path) -> None:
     hostile = "```\n</code><script>alert(1)</script>\n[x](javascript:alert(1))\n\n# big"
     replies = {"engine.replies": [hostile]}
@@ -193,7 +194,7 @@ def tables(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): file_sha(p) for p in sorted(root.glob("tables/**/*.parquet"))}
 
 
-@pytest.mark.parametrize("on", ["line", "progress", "finish", "start"])
+@pytest.mark.parametrize("on", ["line", "start", *(pytest.param(on, marks=pytest.mark.slow) for on in ("progress", "finish"))])
 def test_a_tracker_that_fails_harms_no_run_and_is_named_once(
     tracked: selfevo.SavedRun, tmp_path: Path, on: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,6 +222,7 @@ def test_a_package_that_is_missing_ends_the_run_before_it_begins(tmp_path: Path,
         selfevo.run(None, *BARE, BOARD, dir=tmp_path / "run", show=False)
 
 
+@pytest.mark.slow
 def test_wandb_that_is_disabled_writes_nothing_and_stops_nothing(tmp_path: Path) -> None:
     off = {"+tracker.wandb": {"_target_": "selfevo.trackers.WandB", "mode": "disabled"}}
     run = selfevo.run(None, *BARE, off, dir=tmp_path / "run", show=False)
