@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class Place:
     """This process: engines and verifiers work here, and what a user sees is shown here. A launcher may know better."""
 
+    here = True
+    """Whether this process is a plain one of the user's, which may divide itself."""
+
     def settle(self, spec: RunSpec, note: Callable[[str], None]) -> None:
         """Called once, before anything is asked for. `note` tells the user a line."""
         self.spec = spec

@@ -103,6 +103,11 @@ class Run:
         world.progress = lambda done, total, what: self._tell("progress", done, total, what)
         world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
         self.overlap.share_engines(self.stages)
+        engines = world.engines.values()
+        known = all(hasattr(engine, "alone") or not getattr(engine, "needs_weights", False) for engine in engines)
+        if known and world.ranks.count == 1 and world.place.here and not self.overlap.points:
+            for engine in engines:
+                engine.alone = True  # type: ignore[attr-defined]
 
     def execute(self) -> None:
         """Walk the whole loop. Raises Stopped after a clean stop, or whatever ended the run."""

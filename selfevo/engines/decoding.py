@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from ..policies import evaluating, logits_at
 from ..protocols import Completion, GenerateRequest
 from .attention import attending, check, step_over
 from .draws import Draws
+from .parts import ROWS, deal, divided, possible
 from .slots import Slots
 from .stops import Stops
 
@@ -24,23 +27,53 @@ ROOM = 512
 
 
 def decode(
-    policy: Any, requests: Sequence[GenerateRequest], max_batch: int, cache_tokens: int, prefill_tokens: int
+    policy: Any, requests: Sequence[GenerateRequest], max_batch: int, cache_tokens: int, prefill_tokens: int, processes: int | None = 1
 ) -> list[Completion]:
-    """Completions in the order of `requests`, whose contexts all fit."""
+    """Completions in the order of `requests`, whose contexts all fit. `processes`: most of them; None: PyTorch's number of threads."""
     model = policy.model
     check(model)
     # A fixed order, whatever the caller's: longest context first, equal contexts together.
     order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].context), requests[i].context, requests[i].seed))
+    ordered = [requests[i] for i in order]
     limit = policy.codec.limit
     longest = max(min(len(r.context) + r.sampling.max_tokens, limit) for r in requests)
     rows = max(1, min(max_batch, cache_tokens // longest, len(requests)))
-    slots = Slots()
     with evaluating(model), torch.no_grad():
-        batch = Batch(policy, [requests[i] for i in order], slots, rows, prefill_tokens)
-        with attending(model, slots):
-            batch.run()
-    place = {index: at for at, index in enumerate(order)}
-    return [batch.replies[place[index]] for index in range(len(requests))]
+        lean = Step(model, limit) if fits(model) else None
+        parts = _parts(lean, rows, processes)
+
+        def run(some: list[int]) -> list[Completion]:
+            slots = Slots()
+            batch = Batch(policy, [ordered[i] for i in some], slots, -(-rows // parts), prefill_tokens, lean)
+            with attending(model, slots):
+                batch.run()
+            return [batch.replies[at] for at in range(len(some))]
+
+        dealt = deal(ordered, parts) if parts > 1 else [list(range(len(ordered)))]
+        with _single_threaded(len(dealt) > 1):
+            done = divided([partial(run, some) for some in dealt])
+    replies = {order[i]: reply for some, those in zip(dealt, done, strict=True) for i, reply in zip(some, those, strict=True)}
+    return [replies[index] for index in range(len(requests))]
+
+
+def _parts(lean: Step | None, rows: int, processes: int | None) -> int:
+    """Into how many parts to divide: several for a small model on a CPU, and rows enough for each."""
+    if lean is None or not lean.weights.join or lean.cos.device.type != "cpu" or not possible():
+        return 1
+    return max(1, min(torch.get_num_threads() if processes is None else processes, rows // ROWS))
+
+
+@contextmanager
+def _single_threaded(wanted: bool) -> Iterator[None]:
+    """One thread for each operation inside, if `wanted`."""
+    threads = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if wanted:
+            torch.set_num_threads(threads)
 
 
 class Batch:
@@ -49,14 +82,16 @@ class Batch:
     A row whose reply has ended stays until a sixteenth of the rows are such, since taking rows out costs about a tenth of a step.
     """
 
-    def __init__(self, policy: Any, requests: Sequence[GenerateRequest], slots: Slots, rows: int, prefill_tokens: int):
+    def __init__(
+        self, policy: Any, requests: Sequence[GenerateRequest], slots: Slots, rows: int, prefill_tokens: int, lean: Step | None
+    ):
         self.policy, self.requests, self.slots, self.prefill_tokens, self.rows = policy, requests, slots, prefill_tokens, rows
         self.device = next(policy.model.parameters()).device
         self.limit = limit = policy.codec.limit
         room = [min(r.sampling.max_tokens, limit - len(r.context)) for r in requests]
         self.room = torch.tensor(room, device=self.device)
         slots.begin(rows, max(len(r.context) + min(ROOM, n) for r, n in zip(requests, room, strict=True)))
-        self.lean = Step(policy.model, limit) if fits(policy.model) else None
+        self.lean = lean
         self.attend = step_over(slots)
         self.stops = Stops(policy, requests, self.device)
         self.draws = Draws(requests, self.device)

@@ -23,18 +23,31 @@ class Native:
     needs_weights = True
     shared = True
 
-    def __init__(self, max_batch: int = 256, cache_tokens: int = 262144, prefill_tokens: int = 4096, score_tokens: int = 4096):
+    def __init__(
+        self,
+        max_batch: int = 256,
+        cache_tokens: int = 262144,
+        prefill_tokens: int = 4096,
+        score_tokens: int = 4096,
+        processes: int | None = None,
+    ):
         """
         max_batch: replies that run at a time.
         cache_tokens: bound on replies times longest context plus reply (the key-value cache).
         prefill_tokens, score_tokens: padded tokens of one forward pass over contexts, or over contexts and tokens to be scored.
+        processes: among how many processes of one thread a call's replies are divided at most (Linux, a CPU, Llama-shaped models of up
+            to 32M parameters, and 32 replies for each). Default: PyTorch's number of threads where a run has this process to itself,
+            else 1.
         """
         self.max_batch, self.cache_tokens = max_batch, cache_tokens
         self.prefill_tokens, self.score_tokens = prefill_tokens, score_tokens
-        for name in ("max_batch", "cache_tokens", "prefill_tokens", "score_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"engine.{name} must be at least 1, got {getattr(self, name)}")
+        self.processes = processes
+        for name in ("max_batch", "cache_tokens", "prefill_tokens", "score_tokens", "processes"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UserError(f"engine.{name} must be at least 1, got {value}")
         self.policy: Any = None
+        self.alone = False
+        """Nothing else computes or speaks in this process while a call is under way: the run says so where it holds."""
 
     def load(self, policy: Any) -> None:
         """Use this policy's weights from now on. Only the reference is kept: later updates are seen at once."""
@@ -47,7 +60,7 @@ class Native:
     def twin(self) -> Native:
         """The same engine for another thread: nothing is kept between calls but the policy."""
         other = copy.copy(self)
-        other.policy = None
+        other.policy, other.alone = None, False
         return other
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
@@ -62,7 +75,8 @@ class Native:
             return []
         from .decoding import decode
 
-        return decode(policy, requests, self.max_batch, self.cache_tokens, self.prefill_tokens)
+        processes = 1 if self.processes is None and not self.alone else self.processes
+        return decode(policy, requests, self.max_batch, self.cache_tokens, self.prefill_tokens, processes)
 
     def score(
         self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0

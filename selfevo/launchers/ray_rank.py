@@ -122,6 +122,8 @@ class Elsewhere(Place):
     """A rank's place: engines with weights and row parts of verifiers work on what the launcher reserved for them. The main rank has
     them work; the others have crews of nobody, whom nobody asks."""
 
+    here = False
+
     def __init__(self, part: Part, surroundings: Surroundings, tell: Callable[..., None]):
         self._part, self._surroundings, self._tell = part, surroundings, tell
         self._crews: dict[str, Crew] = {}
