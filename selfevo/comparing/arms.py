@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from ..report.numbers import short
 from .find import Found
 
 SILENT = ("name", "trackers", "paper", "reproduce")
@@ -63,7 +64,7 @@ def _labels(runs: Sequence[Found], members: Sequence[Sequence[int]], settings: S
     common = [_common([runs[i].label for i in m]) for m in members]
     if all(len(m) == 1 for m in members) or (all(common) and len(set(common)) == len(common)):
         return common
-    told = [", ".join(f"{_short(key, s)}={value}" for key, value in s.items()) for s in settings]
+    told = [", ".join(f"{_short(key, s)}={short(value)}" for key, value in s.items()) for s in settings]
     if all(told) and len(set(told)) == len(told):
         return told
     return [_run_and_more(runs, m) for m in members]

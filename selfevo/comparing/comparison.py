@@ -47,7 +47,8 @@ class Against:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Lists hold one entry per run, in the order of `runs`. `settings` is what a table shows of `spec`: see `settings.differences`."""
+    """Lists hold one entry per run, in the order of `runs`. `settings` is what a table shows of `spec`: see `settings.differences`.
+    `room`: longest name of a run that heads a line of figures; longer ones become numbers, those of arms letters."""
 
     runs: list[Found]
     seeds: list[str]
@@ -58,6 +59,7 @@ class Comparison:
     speeds: list[Speed]
     costs: list[Spent | None]
     against: list[Against]
+    room: int = 12
 
     @property
     def suites(self) -> list[str]:

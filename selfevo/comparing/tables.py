@@ -13,8 +13,6 @@ from .measured import Estimate
 from .paired import Difference
 
 NONE = "–"
-LABEL = 12
-"""Longest label that heads a line of figures."""
 
 
 Topic = Literal["runs", "results", "paired", "speed", "cost"]
@@ -61,7 +59,7 @@ def clean(table: Table) -> Table:
 def names(c: Comparison) -> list[str]:
     """What the tables call the runs: their labels, or numbers where a label is so long that it would leave no room for figures."""
     labels = [found.label for found in c.runs]
-    return labels if max(map(len, labels)) <= LABEL else [f"#{i}" for i in range(1, len(labels) + 1)]
+    return labels if max(map(len, labels)) <= c.room else [f"#{i}" for i in range(1, len(labels) + 1)]
 
 
 def arm_names(c: Comparison) -> list[str]:
@@ -69,7 +67,7 @@ def arm_names(c: Comparison) -> list[str]:
     if not c.seeded:
         return names(c)
     labels = [arm.label for arm in c.arms]
-    return labels if max(map(len, labels)) <= LABEL + 8 else [letters(i) for i in range(len(labels))]
+    return labels if max(map(len, labels)) <= c.room + 8 else [letters(i) for i in range(len(labels))]
 
 
 def letters(number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..comparing import arm_tables
@@ -26,6 +26,8 @@ LISTED = 10
 """Tasks named among those most won, and among those most lost."""
 WIDE = 24
 """Most arms side by side in the table of the specs."""
+ROOM = 40
+"""Longest name of a run in the page."""
 AXES = {"updates": "updates", "evaluations": "evaluations before", "tokens": "generated tokens", "seconds": "seconds"}
 
 
@@ -67,6 +69,7 @@ def write(comparison: Comparison, page: Path) -> Path:
 
 def render(c: Comparison) -> str:
     """The page as HTML text."""
+    c = replace(c, room=ROOM)
     here, told = Path(__file__).parent, tables(c)
 
     def of(topic: str, suite: str = "") -> tuple[Table, ...]:

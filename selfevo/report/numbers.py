@@ -31,3 +31,13 @@ def duration(seconds: float) -> str:
 def share(part: float, whole: float) -> str:
     """A percentage with one decimal, or nothing to say of nothing."""
     return f"{100 * part / whole:.1f}%" if whole > 0 else "–"
+
+
+def short(text: str) -> str:
+    """A setting for reading: a long number with four digits."""
+    if len(text) > 8:
+        try:
+            return f"{float(text):.4g}"
+        except ValueError:
+            return text
+    return text

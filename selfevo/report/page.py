@@ -15,8 +15,7 @@ from . import evolution, summary, vega
 from .charts import sections
 from .chosen import Browsed, browsed
 from .entries import Entries
-from .numbers import duration, number, share
-from .parallel import short
+from .numbers import duration, number, share, short
 from .read import RunData
 from .samples import excerpts, visible
 from .series import Metrics

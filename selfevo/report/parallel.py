@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from .figures import LISTED
-from .numbers import number
+from .numbers import number, short
 from .samples import visible
 from .series import natural
 
@@ -106,13 +106,6 @@ def numeric(values: Sequence[str]) -> list[float] | None:
     except ValueError:
         return None
     return numbers if all(map(math.isfinite, numbers)) and len(set(numbers)) == len(numbers) else None
-
-
-def short(text: str) -> str:
-    """A setting for reading: a long number with four digits."""
-    if len(text) > 8 and (numbers := numeric([text])):
-        return f"{numbers[0]:.4g}"
-    return text
 
 
 def heads(keys: Sequence[str]) -> list[str]:

@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from ..comparing.find import Found, find
 from ..comparing.settings import differences
-from .parallel import LOG, Line, Parallel, axis, numeric, short
+from .numbers import short
+from .parallel import LOG, Line, Parallel, axis, numeric
 from .rows import Dot, Levels, Scatter
 from .series import Metrics, natural
 

@@ -10,6 +10,8 @@ from .samples import visible
 
 ROW = 24
 """Height of a row in pixels."""
+LETTER = 6.4
+"""Pixels of a letter of a label, in a font that is rather wide."""
 
 
 def dots(figure: Dots, frame: dict[str, Any]) -> dict[str, Any]:
@@ -19,11 +21,13 @@ def dots(figure: Dots, frame: dict[str, Any]) -> dict[str, Any]:
     low, high = figure.limits or (min(a for a, _ in spans), max(b for _, b in spans))
     room = 0.04 * (high - low) or 0.05 * max(abs(high), 1e-3)
     paint = {i: f"var(--c{n % 8})" if figure.coloured else "var(--c0)" for n, i in enumerate(order)}
-    names = {i: visible(r.label) for i, r in zip(order, figure.rows, strict=True)}
+    most = 36 if figure.wide else 20
+    names = {i: _cut(visible(r.label), most) for i, r in zip(order, figure.rows, strict=True)}
+    extent = LETTER * max(map(len, names.values())) + 10  # Vega measures by another font than the reader's
     x = {"field": "x", "type": "quantitative", "title": figure.x_label, "scale": {"domain": [low - room, high + room], "nice": False,
                                                                                   "zero": False},
          "axis": {"tickCount": 7 if figure.wide else 5}}  # fmt: skip
-    texts = {"labelExpr": f"{json.dumps(names)}[datum.value]", "labelLimit": 230 if figure.wide else 130, "labelPadding": 8,
+    texts = {"labelExpr": f"{json.dumps(names)}[datum.value]", "labelLimit": 0, "labelPadding": 8, "minExtent": extent,
              "ticks": False, "domain": False, "grid": True}  # fmt: skip
     y = {"field": "r", "type": "ordinal", "sort": order, "title": None, "scale": {"domain": order}, "axis": texts}
     colour = {"field": "r", "type": "nominal", "scale": {"domain": order, "range": list(paint.values())}, "legend": None}
@@ -74,3 +78,8 @@ def bars(figure: Bars, frame: dict[str, Any]) -> dict[str, Any]:
         {"data": {"values": [{"y": 0}]}, "mark": {"type": "rule", "stroke": "var(--edge)"}, "encoding": {"y": y}},
     ]  # fmt: skip
     return {**frame, "autosize": {"type": "fit", "contains": "padding"}, "layer": layers}
+
+
+def _cut(text: str, most: int) -> str:
+    """A label of at most so many letters: a longer one loses its middle."""
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-most // 2 :]}"

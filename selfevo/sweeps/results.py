@@ -55,7 +55,8 @@ def ranking(sweep: Sweep) -> Table:
     """The best runs with their settings."""
     from ..comparing.measured import Estimate
     from ..comparing.tables import Table, clean, interval
-    from ..report.parallel import heads, short
+    from ..report.numbers import short
+    from ..report.parallel import heads
 
     good = sweep.ranked
     name = str(sweep.metric)
@@ -76,7 +77,7 @@ def ranking(sweep: Sweep) -> Table:
 def effects(sweep: Sweep) -> Table:
     """Of each key the values with the best and the worst mean."""
     from ..comparing.tables import Table, clean
-    from ..report.parallel import short
+    from ..report.numbers import short
 
     rows = []
     for e in sweep.effects[:KEYS]:
