@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 ECHO = 2
 """Columns that the panel leaves free: a terminal echoes Ctrl-C as ^C behind it, and a line more would spoil the next redraw."""
+WIDEST = 110
+"""Most columns of the panel: on a wider screen names and values would stand too far apart to be read together."""
 
 
 class View:
@@ -55,7 +57,7 @@ class View:
 
             ascii_only = self.console.options.ascii_only
             self._live = Live(
-                get_renderable=lambda: panel(self.state, self._now(), ascii_only, self.console.width - ECHO),
+                get_renderable=lambda: panel(self.state, self._now(), ascii_only, min(self.console.width - ECHO, WIDEST)),
                 console=self.console,
                 refresh_per_second=4,
                 transient=True,

@@ -161,3 +161,9 @@ def test_a_wide_terminal_is_used_and_a_narrow_one_loses_nothing(tmp_path: Path) 
     heads = {"paper", "uses"}  # of columns that the narrow one puts below the others
     assert set(words(narrow).split()) - heads == set(words(wide).split()) - heads
 
+
+
+def test_the_live_panel_is_no_wider_than_can_be_read(tmp_path: Path) -> None:
+    code, data = at_terminal(["run", *QUICK, "hydra.run.dir=one"], 200, tmp_path)
+    panel = [line for line in lines(data) if line.startswith("│")]
+    assert code == 0 and panel and max(map(len, panel)) <= 110
