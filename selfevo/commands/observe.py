@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,21 +28,23 @@ def observers(spec: RunSpec, view: Observer) -> list[Observer]:
             observer.note(text)
 
     trackers: list[Any] = [Guarded(name, build(node), tell) for name, node in spec.trackers.items()]
-    return [*trackers, Report(), log, view]
+    return [*trackers, Report(tell), log, view]
 
 
 class Report(Observer):
-    """report.html, written when the run ends, however it ends."""
+    """report.html, written when the run ends, however it ends. `tell` is given the note about one that could not be made."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], Any]) -> None:
         self.root: Path | None = None
+        self._tell = tell
 
     def start(self, spec: RunSpec, root: Path, resumed: bool) -> None:
         """Remember where to write."""
         self.root = root
 
     def finish(self, status: str, seconds: Mapping[str, float]) -> None:
-        """Write the page. One that cannot be written leaves a line in log.txt: the run's own files are whole without it."""
+        """Write the page. One that cannot be written leaves a line in log.txt, and one that cannot be made a note and its traceback
+        there: the run's own files are whole without it, and its end is what it was."""
         from ..report import write
 
         if self.root is None:
@@ -51,3 +54,8 @@ class Report(Observer):
         except (StoreError, KeyboardInterrupt) as error:  # a second Ctrl-C drops the page: `selfevo report` writes it later
             with suppress(OSError), (self.root / "log.txt").open("a") as log:  # a full disk has no room for this line either
                 log.write(f"report: {str(error) or 'interrupted'}\n")
+        except Exception as error:  # of whatever kind: a page does not decide how a run ended
+            with suppress(OSError), (self.root / "log.txt").open("a") as log:
+                log.write(traceback.format_exc())
+            said = " ".join(str(error).split())
+            self._tell(f"the report could not be made ({type(error).__name__}: {said}; see log.txt); the run's own files are whole")
