@@ -59,6 +59,7 @@ class Ours:
     def run(self, given: Batch) -> None:
         """Answer a batch."""
         engine = Native(max_batch=max(256, len(given.limits)))
+        engine.alone = True  # as in a run of one process
         engine.load(self.live)
         replies = engine.generate([
             GenerateRequest(c, i, Sampling(max_tokens=n)) for i, (c, n) in enumerate(zip(given.contexts, given.limits, strict=True))

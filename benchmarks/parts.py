@@ -45,6 +45,11 @@ def never(model: Any) -> bool:
     return False
 
 
+def nowhere() -> bool:
+    """No system divides a call."""
+    return False
+
+
 class Upright(slots.Slots):
     """Slots with keys laid out like values."""
 
@@ -99,6 +104,9 @@ WITHOUT: dict[str, dict[str, tuple[tuple[Any, str, Any], ...]]] = {
         "matrices joined": ((weights, "JOINED", 0),),
         "keys along the row": ((decoding, "Slots", Upright),),
     },
+    "generate divided": {
+        "a process for each thread": ((decoding, "possible", nowhere),),
+    },
     "update": {
         "the stream (no padding, shared contexts, own gradients)": tuple((m, "fits", never) for m in (passes, models, session)),
         "shared contexts": ((passes, "layout", unshared),),
@@ -111,23 +119,24 @@ WITHOUT: dict[str, dict[str, tuple[tuple[Any, str, Any], ...]]] = {
 }  # fmt: skip
 
 
-def sampling(live: Any, n: int) -> Callable[[], Any]:
-    """n replies as the quickstart samples them, 16 to a prompt."""
+def sampling(live: Any, n: int, alone: bool) -> Callable[[], Any]:
+    """n replies as the quickstart samples them, 16 to a prompt; `alone`: divided as in a run of one process."""
     rng = random.Random("parts")
     given = tasks(n // 16)
     requests = [GenerateRequest(prompt(live.codec, given[i // 16]), rng.getrandbits(62), Sampling(96)) for i in range(n)]
     engine = Native()
+    engine.alone = alone
     engine.load(live)
     return lambda: engine.generate(requests)
 
 
-def fresh(live: Any, n: int) -> Callable[[], Any]:
+def fresh(live: Any, n: int, alone: bool) -> Callable[[], Any]:
     """The same by an engine of its own, whose slots are those that are in force."""
     call: list[Callable[[], Any]] = []
 
     def run() -> Any:
         if not call:
-            call.append(sampling(live, n))
+            call.append(sampling(live, n, alone))
         return call[0]()
 
     return run
@@ -152,13 +161,14 @@ def under(changes: tuple[tuple[Any, str, Any], ...], call: Callable[[], Any]) ->
 def figures(quick: bool) -> list[Figure]:
     """Seconds without over seconds with."""
     assert attention and scoring  # imported, so that what they registered is there
-    n, repeats = (32, 1) if quick else (256, 12)
+    n, repeats = (64, 1) if quick else (256, 12)
     out = []
     for what, parts in WITHOUT.items():
-        calls: dict[str, Callable[[], Any]] = {"with": fresh(policy("1M"), n) if what == "generate" else updating(policy("1M"), n)}
-        for name, changes in parts.items():
-            own = fresh(policy("1M"), n) if what == "generate" else updating(policy("1M"), n)
-            calls[name] = under(changes, own)
+
+        def made(what: str = what) -> Callable[[], Any]:
+            return updating(policy("1M"), n) if what == "update" else fresh(policy("1M"), n, alone=what.endswith("divided"))
+
+        calls = {"with": made(), **{name: under(changes, made()) for name, changes in parts.items()}}
         times = interleaved(calls, repeats)
         out += [faster(TOPIC, f"{what} {n}: {name}", "without it", times["with"], times[name]) for name in parts]
     return out
