@@ -30,6 +30,7 @@ class MeetsTraining(Single):
     """One reply; in the iteration `path` not before a training has begun."""
 
     def __init__(self, folder: str, path: str):
+        super().__init__()
         self.folder, self.path = folder, path
 
     async def run(self, task, seats, env, ctx):
@@ -55,6 +56,7 @@ class FailsWhile(Single):
     """One reply; in the iteration `path` an error as long as a file is there."""
 
     def __init__(self, file: str, path: str):
+        super().__init__()
         self.file, self.path = Path(file), path
 
     async def run(self, task, seats, env, ctx):
