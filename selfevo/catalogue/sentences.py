@@ -183,7 +183,7 @@ def _first(node: Any) -> str:
     if not isinstance(node, Mapping) or "_target_" not in node:
         return "" if node is None else str(source(node))
     said = " ".join((locate(node["_target_"]).__doc__ or "").split("\n\n")[0].split())
-    said = re.split(r"(?<=[^.])\.(?:\s|$)|: (?=\w+ = )", said, maxsplit=1)[0]
+    said = re.split(r"(?<=[^.])(?<!\bet al)\.(?:\s|$)|: (?=\w+ = )", said, maxsplit=1)[0]
     if len(said) > LONGEST:
         said = re.split(r" \(|[:;,] ", said, maxsplit=1)[0]
     if len(said) > LONGEST or said.startswith(("[", "{")) or said.count("(") != said.count(")"):

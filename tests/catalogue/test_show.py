@@ -59,6 +59,10 @@ def test_sentences_change_with_the_spec(capsys: pytest.CaptureFixture[str]) -> N
     assert "In all at most 48 episodes in evaluations" in out  # 8 tasks twice: at the start and after each of two iterations
 
 
+def test_a_citation_in_a_docstring_ends_no_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "by nft (NFT: Negative-aware fine-tuning)" in explained("experiment=tiny/nft", capsys=capsys)
+
+
 @pytest.mark.parametrize("name", ["tiny/hgm", "tiny/agent0", "tiny/nft", "tiny/rlccf"])
 def test_each_stage_of_unusual_loops_has_a_sentence(name: str, capsys: pytest.CaptureFixture[str], tree: Tree) -> None:
     out = explained(f"experiment={name}", capsys=capsys)
