@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoints
+from .collecting import without_collector
 from .commits import commit_stage, read_rows, restore_text
 from .context import StageCtx
 from .errors import SelfevoError, Stopped, TrainingError, UserError
@@ -292,18 +292,6 @@ def _named_with(node: Any, alias: str) -> set[str]:
     return set(re.findall(rf"([\w-]+)@{re.escape(alias)}\b", node)) if isinstance(node, str) else set()
 
 
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Imports of this size make millions of objects that all stay: collecting among them costs a fifth of the start. What is there at
-    the end is frozen, so that later collections pass over it too."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _at_once() -> None:
     raise KeyboardInterrupt
 
@@ -358,7 +346,7 @@ def execute(
     try:
         with stop_on_signals(run.stopping, lambda text: run._tell("note", text)):
             run._tell("start", spec, root, resume)
-            with run.world.clock.span("start"), _without_collector():
+            with run.world.clock.span("start"), without_collector(freeze=True):
                 run.build()
             run.execute()
         status = "done"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..collecting import without_collector
 from ..errors import SpecErrors
 from .check import check, lines
 from .overrides import Prepared, prepare
@@ -30,6 +31,7 @@ def read(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> RunSpec:
     return preflight(overrides, config_dirs)[1]
 
 
+@without_collector()
 def preflight(
     overrides: Sequence[str], config_dirs: Sequence[str] = (), base: str = BASE, multirun: bool = False
 ) -> tuple[list[str], RunSpec]:
