@@ -147,6 +147,7 @@ def test_orthogonal_brings_singular_values_near_one(training):
         assert values.max() < 1.3
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_weights_bit_for_bit(training, tokenizer):
     settings = argparse.Namespace(steps=3, mix="first", minutes=0.0, seed=5, tokens=400, lr=0.01, adamw=False, check=99.0, out=None)
 

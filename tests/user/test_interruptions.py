@@ -36,7 +36,7 @@ def press(monkeypatch: pytest.MonkeyPatch, stage: str, number: int, times: int =
 
 @pytest.mark.parametrize("stage, then, number", [
     ("main.0/rollout", "main.0/score", signal.SIGINT),
-    ("main.0/train", "main.0/evaluate", signal.SIGINT),
+    pytest.param("main.0/train", "main.0/evaluate", signal.SIGINT, marks=pytest.mark.slow),
     ("main.1/train", "main.1/evaluate", signal.SIGTERM),
 ])
 def test_a_stopped_run_goes_on_to_the_weights_of_one_that_never_was(
