@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import pickle
@@ -22,6 +23,8 @@ ROWS = 32
 PATIENCE = 60.0, 10.0
 """Seconds, and times what the part of this process took: the longest wait for another one, whichever is more."""
 HINT = "engine.processes=1 does without"
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when the one it was forked from dies."""
 
 
 def possible() -> bool:
@@ -75,6 +78,7 @@ def divided(jobs: Sequence[Callable[[], R]]) -> list[R]:
 
 def _fork(job: Callable[[], Any]) -> tuple[int, int]:
     """(process, the end of a pipe that its answer comes through)."""
+    parent = os.getpid()
     reading, writing = os.pipe()
     try:
         pid = os.fork()
@@ -87,6 +91,9 @@ def _fork(job: Callable[[], Any]) -> tuple[int, int]:
         return pid, reading
     try:  # nothing of the process this was copied from may run here: no collector, no handlers, no way back up the stack
         gc.disable()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever resumes a killed run must not find its lock held by this
+        if os.getppid() != parent:
+            os._exit(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -129,6 +131,26 @@ def test_an_interrupt_ends_every_process_of_the_call(no_one_left):
 
     with pytest.raises(KeyboardInterrupt):
         divided([interrupted, lambda: time.sleep(600)])
+
+
+def test_who_kills_the_first_process_kills_them_all(tmp_path):
+    """A run's lock goes with its processes: none may hold it once the run was killed."""
+    file = tmp_path / "pid"
+    code = (
+        "import os, time; from pathlib import Path; from selfevo.engines.parts import divided\n"
+        f"divided([lambda: time.sleep(600), lambda: (Path({str(file)!r}).write_text(str(os.getpid())), time.sleep(600))])"
+    )
+    first = subprocess.Popen([sys.executable, "-c", code])
+    end = time.monotonic() + 60
+    while not file.exists() or not file.read_text():
+        assert first.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    other = Path("/proc", file.read_text(), "stat")
+    while other.exists() and other.read_text().rpartition(")")[2].split()[0] != "Z":  # a zombie waits for whoever adopted it
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_results_come_in_the_order_of_the_jobs_whatever_their_size():
