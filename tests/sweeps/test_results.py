@@ -115,8 +115,8 @@ def test_after_ctrl_c_the_page_shows_what_there_is(say: Say, quick: list[str], t
     assert "1 done, 1 stopped" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.scale
 def test_a_search_for_the_lowest_value_ranks_it_first(say: Say, quick: list[str], tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
     said = say("run", "-m", *quick, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.direction=minimize", "seed=0,1,2",
                "metric=eval/chain_sum/length", f"hydra.sweep.dir={tmp_path}")  # fmt: skip
     assert said.status == 0
