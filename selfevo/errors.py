@@ -8,6 +8,10 @@ from collections.abc import Iterable
 EXIT_DONE, EXIT_OTHER, EXIT_USER, EXIT_STOPPED = 0, 1, 2, 3
 
 
+LOWER = "a new run may want a lower lr or clip_norm"
+"""What to do about numbers that are not finite."""
+
+
 class SelfevoError(Exception):
     """Base of every error that the command line prints as one line. `exit_code` is the process's exit status."""
 

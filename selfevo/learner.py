@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import TrainingError, UserError, nearest
+from .errors import LOWER, TrainingError, UserError, nearest
 from .protocols import Advantage, Builder, Number, RunCtx, Stateful, Term
 from .records import Row, Sample, Version
 
@@ -191,7 +191,7 @@ class Learner:
     def _step(self, session: Session, weights: Weights, indices: list[int], ctx: RunCtx, first: bool) -> None:
         """One optimizer step."""
         from .learning.schedule import factor
-        from .learning.session import LOWER, listed
+        from .learning.session import listed
         from .learning.weights import update_average
 
         weights.clear()

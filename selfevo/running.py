@@ -106,8 +106,8 @@ class Run:
         engines = world.engines.values()
         known = all(hasattr(engine, "alone") or not getattr(engine, "needs_weights", False) for engine in engines)
         if known and world.ranks.count == 1 and world.place.here and not self.overlap.points:
-            for engine in engines:
-                engine.alone = True  # type: ignore[attr-defined]
+            for engine in (e for e in engines if hasattr(e, "alone")):
+                engine.alone = True
 
     def execute(self) -> None:
         """Walk the whole loop. Raises Stopped after a clean stop, or whatever ended the run."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..decoder.step import Step
 from ..decoder.weights import fits
-from ..errors import EngineError
+from ..errors import LOWER, EngineError
 from ..policies import evaluating, logits_at
 from ..protocols import Completion, GenerateRequest
 from .attention import attending, check, step_over
@@ -233,6 +233,6 @@ class Batch:
         for request, length, ids, lps, stop in zip(who, step, tokens, logps, stopped.tolist(), strict=True):
             if not math.isfinite(sum(lps[:length])):
                 said = f"the logits of {self.policy.version.ref} are not finite: its weights have diverged"
-                raise EngineError(f"{said}; a new run may want a lower lr or clip_norm")
+                raise EngineError(f"{said}; {LOWER}")
             text = self.policy.codec.decode(ids[:length])
             self.replies[request] = Completion(tuple(ids[:length]), tuple(lps[:length]), text, "stop" if stop else "length")

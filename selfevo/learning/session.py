@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..decoder.weights import fits
-from ..errors import TrainingError, UserError
+from ..errors import LOWER, TrainingError, UserError
 from ..passes import device_of
 from ..protocols import RunCtx
 from ..ranks import Ranks
@@ -22,9 +22,6 @@ from .models import Live, Whole, compute_ahead, judging, value_of
 from .needs import parse
 from .reduce import denominator, summed
 from .split import micro_batches, units_of
-
-LOWER = "a new run may want a lower lr or clip_norm"
-"""What to do about numbers that are not finite."""
 
 
 class NoModel:

@@ -36,14 +36,6 @@ def children():
                 yield int(stat.parent.name)
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def native(policy, **settings):
     engine = Native(**settings)
     engine.load(policy)

@@ -1,6 +1,5 @@
 """The page as a reader meets it: Debian's Chromium, driven by Playwright."""
 
-import shutil
 import time
 from pathlib import Path
 
@@ -23,18 +22,6 @@ HOSTILE = {
     "comment": "<!-- <script> --> ]]> <![CDATA[ &lt;b&gt; &#60;i&#62;",
     "long": "x" * 1_000_000,
 }
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium")
-    assert path, "these tests need Debian's package chromium (apt-get install chromium)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Opened:

@@ -11,14 +11,6 @@ SPEC = ["experiment=quickstart", "scale=tiny", "scale.tasks=4", "scale.group=16"
         "loop.start=null", "loop.main.do=[rollout,score,train]"]  # fmt: skip
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.slow
 def test_a_run_alone_draws_the_same_replies_in_two_processes_and_one_with_a_rollout_ahead_draws_them_in_its_own(tmp_path, two_threads):
     divided = execute(spec.read(SPEC), tmp_path / "divided")

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import shutil
 import threading
 
 import pytest
@@ -146,16 +145,3 @@ def serving(watching):
     yield serve
     for one in made:
         one.close()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium")
-    assert path, "these tests need Debian's package chromium (apt-get install chromium)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
