@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ class TensorBoard(Quiet):
         before = committed(root) if resumed else []
         self._curves = Curves(spec.raw, before[:-1])
         folder = Path(self.dir) / root.name if self.dir is not None else root / "tensorboard"
+        _await_a_later_name(folder)
         self._writer = writer(str(folder), purge_step=self._curves.step if resumed else None)
         if not self._curves.step:
             self._describe()
@@ -95,6 +97,17 @@ class TensorBoard(Quiet):
         arranged = layout(self._root, self._spec, self.samples > 0)
         if arranged:
             self._writer.file_writer.add_summary(custom_scalars(arranged), step)
+
+
+def _await_a_later_name(folder: Path) -> None:
+    """Return in a second in which no event file of this folder was opened: at once, but for a run that is resumed within a second.
+
+    TensorBoard reads event files by name: first comes the second of their opening, then the host, then the number of the process. Two of
+    one second may thus be read in the wrong order, and the purge of the second one does not reach the first.
+    """
+    opened = [int(second) for path in folder.glob("events.out.tfevents.*") if (second := path.name.split(".")[3]).isdigit()]
+    while opened and int(time.time()) == max(opened):
+        time.sleep(0.02)
 
 
 def _text(row: Mapping[str, Any]) -> str:

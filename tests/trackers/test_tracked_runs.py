@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,21 @@ def test_a_killed_run_has_every_point_once_after_it_is_resumed(tmp_path: Path) -
     assert expected(root) == metrics_only(board.scalars)
     assert len(board.texts("spec")) == len(board.texts("status")) == 1 and len(board.events.Tensors("custom_scalars__config__")) == 1
     assert len(board.texts("samples/score")) == 2 and len(board.texts("samples/evaluate")) == 3
+
+
+def test_a_run_resumed_within_a_second_has_its_event_file_read_last(tracked: selfevo.SavedRun, tmp_path: Path) -> None:
+    """TensorBoard reads files by name: second, host, process. Here another host's file, late in the alphabet, is of this very second."""
+    from selfevo.spec.check import load
+
+    folder = tmp_path / tracked.root.name
+    folder.mkdir()
+    earlier = folder / f"events.out.tfevents.{int(time.time()):010d}.zzz.1.0"
+    earlier.touch()
+    tracker = selfevo.trackers.TensorBoard(dir=str(tmp_path))
+    tracker.start(load(tracked.root / "spec.yaml"), tracked.root, resumed=True)
+    tracker.finish("done", {})
+    first, last = sorted(folder.iterdir())
+    assert first == earlier and last.stat().st_size > 0
 
 
 def tables(root: Path) -> dict[str, str]:
