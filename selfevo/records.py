@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from .quick import quick
 
 Source = Literal["policy", "tool", "env", "teacher", "judge", "data"]
 """Who produced a turn. Only `policy` turns are ever trained on by default."""
@@ -26,11 +28,24 @@ ScoreStatus = Literal["ok", "error", "timeout", "abstain"]
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def _canonical() -> Callable[[Any, int], Iterable[str]]:
+    """What `_CANONICAL` writes with, built once: `encode` builds it anew for every value, which takes longer than to write a short one."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # an interpreter without the compiled encoder
+        return lambda value, _: _CANONICAL.iterencode(value)
+    text = json.encoder.encode_basestring  # type: ignore[attr-defined]
+    return make(None, _CANONICAL.default, text, None, ":", ",", True, False, False)  # type: ignore[no-any-return]
+
+
+_encode = _canonical()
+
+
 def digest(value: Any, length: int = 16) -> str:
     """Hex digest of a JSON-able value: equal content, equal digest, on every machine and in every process."""
-    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:length]
+    return hashlib.sha256("".join(_encode(value, 0)).encode()).hexdigest()[:length]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """One chat message before tokenisation: `role` is a chat role (system, user, assistant, tool)."""
@@ -39,6 +54,7 @@ class Message:
     content: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A contiguous piece of one trajectory, by one source.
@@ -64,6 +80,7 @@ class Turn:
             raise ValueError(f"a turn has {len(self.tokens)} tokens but {len(self.logprobs)} log-probs")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Lineage:
     """Where a task came from. `parent` is the id of a task or trajectory; `origin` says by what ("chain_sum", "follow", ...)."""
@@ -72,6 +89,7 @@ class Lineage:
     parent: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is to be done. JSON-able: `vars` are prompt variables that a role's template renders.
@@ -93,7 +111,7 @@ class Task:
 
     def __post_init__(self) -> None:
         if not self.id:
-            content: list[Any] = [dict(self.vars), self.answer, self.category, self.environment]
+            content: list[Any] = [self.vars if type(self.vars) is dict else dict(self.vars), self.answer, self.category, self.environment]
             if self.turns:
                 content.append([[t.source, t.text] for t in self.turns])
             if self.prompt:
@@ -101,6 +119,7 @@ class Task:
             object.__setattr__(self, "id", digest(content))
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Step:
     """A span of a trajectory that is judged as one: token positions [start, end) in the concatenation of its turns."""
@@ -109,6 +128,7 @@ class Step:
     end: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What something took. `discarded` counts generated tokens that no trajectory kept (retries, pruned branches)."""
@@ -129,6 +149,7 @@ class Cost:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Trajectory:
     """What one role did in one episode.
@@ -159,13 +180,14 @@ class Trajectory:
         """What verifiers judge unless they ask for more: the last policy turn's text, with those of the policy turns right before it (a
         reply that stop strings paused is one reply), or that of the last recorded reply (data, teacher) where no policy spoke; "" when
         there is neither."""
+        turns = self.turns
         for sources in (("policy",), ("data", "teacher")):
-            ends = [i for i, turn in enumerate(self.turns) if turn.source in sources]
-            if ends:
-                start = ends[-1]
-                while start > 0 and self.turns[start].source == self.turns[start - 1].source == "policy":
-                    start -= 1
-                return "".join(turn.text for turn in self.turns[start : ends[-1] + 1])
+            for end in range(len(turns) - 1, -1, -1):
+                if turns[end].source in sources:
+                    start = end
+                    while start > 0 and turns[start].source == turns[start - 1].source == "policy":
+                        start -= 1
+                    return turns[end].text if start == end else "".join([turn.text for turn in turns[start : end + 1]])
         return ""
 
     @property
@@ -191,6 +213,7 @@ class Trajectory:
         return tuple(spans)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Score:
     """A judgement of (subject, step). `step` None judges the whole subject.
@@ -212,6 +235,7 @@ class Score:
     keep: bool = True
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Row:
     """A trajectory with what has been said of it: the unit that verifiers, curricula, builders and optimizers pass on.
@@ -264,6 +288,7 @@ Column = float | tuple[float, ...]
 """A number for the row, or one per token of its response."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One training row: `response` ids [T] and the named contexts it is scored under.
@@ -304,6 +329,7 @@ class Sample:
         return replace(self, columns={**self.columns, **columns})
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Version:
     """An immutable snapshot of an evolvable thing (weights or text). Its parents make the versions of one name a DAG.

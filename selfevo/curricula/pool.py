@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import UserError
@@ -55,13 +55,13 @@ class Pool:
     def update(self, rows: Sequence[Row], ctx: RunCtx) -> None:
         """Admit the tasks of rows that match; one that is already held is not admitted twice."""
         new: dict[str, Task] = {}
+        parse, held = self.parse.parse, self._ids
         for row in rows if self.where is None else self.where.select(rows):
-            task = self.parse.parse(row)
-            if task is not None and task.id not in self._ids:
+            task = parse(row)
+            if task is not None and task.id not in held:
                 new.setdefault(task.id, task)
         retired = max(0, len(self._ring) + len(new) - self.capacity)
-        for task in new.values():
-            self._admit(task)
+        self._admit(new)
         ctx.log("curriculum/admitted", len(new))
         ctx.log("curriculum/retired", retired)
         ctx.log("curriculum/pool", len(self._ring))
@@ -70,15 +70,20 @@ class Pool:
         """The task held for the longest time but `age` others."""
         return self._ring[(self._oldest + age) % len(self._ring)]
 
-    def _admit(self, task: Task) -> None:
-        """Hold a new task, in the place of the oldest when the pool is full."""
-        self._ids.add(task.id)
-        if len(self._ring) < self.capacity:
-            self._ring.append(task)
-            return
-        self._ids.discard(self._ring[self._oldest].id)
-        self._ring[self._oldest] = task
-        self._oldest = (self._oldest + 1) % self.capacity
+    def _admit(self, new: Mapping[str, Task]) -> None:
+        """Hold new tasks, by id, each in the place of the oldest once the pool is full."""
+        ring, at = self._ring, self._oldest
+        retired = []
+        for task in new.values():
+            if len(ring) < self.capacity:
+                ring.append(task)
+                continue
+            retired.append(ring[at].id)
+            ring[at] = task
+            at = (at + 1) % self.capacity
+        self._oldest = at
+        self._ids.update(new)
+        self._ids.difference_update(retired)
 
     def state_dict(self) -> dict[str, Any]:
         """The tasks held, oldest first."""

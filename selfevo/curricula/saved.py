@@ -9,15 +9,23 @@ from ..records import Lineage, Task
 
 
 def saved(task: Task) -> dict[str, Any]:
-    """A task as JSON-able values."""
-    return {
-        "vars": dict(task.vars), "answer": task.answer, "category": task.category, "difficulty": task.difficulty,
-        "environment": task.environment, "id": task.id, "parent": task.lineage.parent, "origin": task.lineage.origin, "prompt": task.prompt,
+    """A task as JSON-able values; what most tasks do not have (environment, parent, prompt) is there only where it is set: a pool may
+    hold a million."""
+    out = {
+        "vars": task.vars if type(task.vars) is dict else dict(task.vars), "answer": task.answer, "category": task.category,
+        "difficulty": task.difficulty, "id": task.id, "origin": task.lineage.origin,
     }  # fmt: skip
+    if task.environment is not None:
+        out["environment"] = task.environment
+    if task.lineage.parent is not None:
+        out["parent"] = task.lineage.parent
+    if task.prompt:
+        out["prompt"] = task.prompt
+    return out
 
 
 def restored(state: Mapping[str, Any]) -> Task:
     """The inverse of `saved`."""
-    lineage = Lineage(state["origin"], state["parent"])
-    given = {name: state[name] for name in ("vars", "answer", "category", "difficulty", "environment", "id", "prompt")}
-    return Task(**given, lineage=lineage)
+    given = {name: state[name] for name in ("vars", "answer", "category", "difficulty", "id")}
+    lineage = Lineage(state["origin"], state.get("parent"))
+    return Task(**given, environment=state.get("environment"), prompt=state.get("prompt", ""), lineage=lineage)

@@ -45,7 +45,7 @@ class FromText:
             if name not in of.vars:
                 raise UserError(f"tasks.FromText: the row's task has no variable '{name}' to keep{nearest(name, of.vars)}")
         return Task(
-            {**{name: of.vars[name] for name in self.keep}, **found},
+            {**{name: of.vars[name] for name in self.keep}, **found} if self.keep else found,
             answer,
             category or self.category or of.category,
             of.difficulty if level is None else float(level),
