@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from . import file_tokenizer
 from .codec import PLAIN, ByteCodec, ChatCodec
 from .endpoint_model import Endpoint as Endpoint
 from .errors import UserError, nearest
+from .file_tokenizer import FileTokenizer
 from .policies import LivePolicy, quiet
 from .records import Version
 from .seeds import derive
@@ -100,8 +102,9 @@ class Pretrained:
     def load(self, name: str) -> LivePolicy:
         """A live policy at version 000000. Raises UserError in one line when the model cannot be had or used."""
         source = self._found()
-        tokenizer = self._tokenizer(source)
-        model = self._model(source)
+        light = self._light(source)
+        tokenizer = self._completed(FileTokenizer(source)) if light else self._tokenizer(source)
+        model = self._placed(self._read(source)) if light else self._model(source)
         limit = self._limit(model)
         ends = _ids(model.generation_config.eos_token_id)
         if (Path(source) / "adapter_config.json").exists():
@@ -115,9 +118,48 @@ class Pretrained:
         """The tokenizer alone, with the chat template of `load`."""
         return self._tokenizer(self._found())
 
+    def _light(self, source: str) -> bool:
+        """Whether model and tokenizer can be read without transformers, whose import takes seconds."""
+        if self.lora is not None or self.attn != "sdpa" or not Path(source).is_dir():
+            return False
+        from .decoder import files
+
+        try:
+            return files.readable(source) and file_tokenizer.readable(source, self._template())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it is in no order, which transformers puts into words
+            return False
+
+    def _read(self, source: str) -> Any:
+        import torch
+
+        from .decoder import files
+
+        return files.load(source, None if self.dtype == "auto" else getattr(torch, self.dtype))
+
+    def _placed(self, model: Any) -> Any:
+        """The model on its device."""
+        import torch
+
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        return aligned(model.to(device))
+
+    def _template(self) -> str | None:
+        """The chat template that replaces the tokenizer's."""
+        return PLAIN if self.chat_template == "plain" else self.chat_template
+
+    def _completed(self, tokenizer: Any) -> Any:
+        """The tokenizer with the chosen chat template and a pad token."""
+        if self.chat_template is not None:
+            tokenizer.chat_template = self._template()
+        if tokenizer.pad_token_id is None:
+            if tokenizer.eos_token_id is None:
+                said = "its tokenizer has neither a pad token nor an end token; name one in its tokenizer_config.json"
+                raise UserError(f"model '{self.path}': {said}")
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
     def _found(self) -> str:
         """Where it lies; whether the Hub can be asked is known from here on."""
-        quiet()
         source = self._source()
         self._unreachable = None if Path(source).is_dir() else _probe(source, self.revision)
         return source
@@ -143,25 +185,20 @@ class Pretrained:
     def _tokenizer(self, source: str) -> Any:
         from transformers import AutoTokenizer
 
+        quiet()
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, revision=self.revision, local_files_only=self._unreachable is not None)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise self._unavailable(error) from error
         # Contexts that are too long are refused by us, naming the task; a warning before that would only be a second line.
         tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
-        if self.chat_template is not None:
-            tokenizer.chat_template = PLAIN if self.chat_template == "plain" else self.chat_template
-        if tokenizer.pad_token_id is None:
-            if tokenizer.eos_token_id is None:
-                said = "its tokenizer has neither a pad token nor an end token; name one in its tokenizer_config.json"
-                raise UserError(f"model '{self.path}': {said}")
-            tokenizer.pad_token = tokenizer.eos_token
-        return tokenizer
+        return self._completed(tokenizer)
 
     def _model(self, source: str) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
 
+        quiet()
         dtype: Any = self.dtype if self.dtype == "auto" else getattr(torch, self.dtype)
         if (Path(source) / "adapter_config.json").exists():
             from peft import PeftConfig
@@ -182,8 +219,7 @@ class Pretrained:
         missing = sorted(info["missing_keys"])
         if missing:
             raise UserError(f"model '{self.path}': the checkpoint lacks {len(missing)} tensors ({missing[0]}, ...); fetch or save it anew")
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return aligned(model.to(device))
+        return self._placed(model)
 
     def _adapter(self, model: Any, source: str) -> Any:
         from peft import PeftModel

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import StoreError, UserError
+from .file_tokenizer import FileTokenizer
 from .protocols import Codec
 from .records import Version
 
@@ -24,9 +25,10 @@ MARK = "policy.json"
 class LivePolicy:
     """A policy in memory.
 
-    `model` is a causal language model of transformers, possibly wrapped by peft, or None where the replies come from a file
-    (`models.Scripted`). `heads` are extra modules ("value"), saved with the policy; `averages` are running averages of the
-    weights ("ema"), which belong to the learner's state and are not. `source` is what it was loaded from.
+    `model` is a causal language model of transformers, possibly wrapped by peft, or a `decoder.model.DecoderLM`, which becomes one when
+    it must (`to_transformers`), or None where the replies come from a file (`models.Scripted`). `heads` are extra modules ("value"),
+    saved with the policy; `averages` are running averages of the weights ("ema"), which belong to the learner's state and are not.
+    `source` is what it was loaded from.
     """
 
     name: str
@@ -50,14 +52,28 @@ class LivePolicy:
         if self.model is None:
             (path / MARK).write_text(json.dumps({"source": self.source, "weights": None}) + "\n")
             return
-        quiet()
-        self.model.save_pretrained(path)
+        if is_light(self.model):
+            from .decoder import files
+
+            files.save(self.model, path)
+        else:
+            quiet()
+            self.model.save_pretrained(path)
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is not None:  # what the last call happened to pad or cut is no part of the policy, yet it would be written
             backend.no_padding()
             backend.no_truncation()
         self.tokenizer.save_pretrained(path)
         self._save_heads(path)
+
+    def to_transformers(self) -> LivePolicy:
+        """This policy, its model and tokenizer now of transformers' classes (around the same tensors) if they were not."""
+        if is_light(self.model):
+            quiet()
+            self.model = self.model.whole()
+        if isinstance(self.tokenizer, FileTokenizer):
+            self.tokenizer = self.tokenizer.whole()
+        return self
 
     def merge(self, dir: str | Path) -> None:
         """Write the whole model with the adapter folded in (the same as `save` where there is none)."""
@@ -134,15 +150,27 @@ class LivePolicy:
             _copy_into(head, state, str(file))
 
     def _reload_model(self, path: Path) -> None:
+        if is_light(self.model):
+            return self._reload_light(path)
         load: Any = type(self.model).from_pretrained
         try:
             saved, info = load(path, dtype=self.model.dtype, output_loading_info=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise StoreError(f"{path}: {_line(error)}") from error
         wrong = sorted(map(str, (*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"])))
-        if wrong:
-            raise StoreError(f"{path}: does not hold the tensors of this policy ({len(wrong)} differ: {wrong[0]}, ...)")
+        _same(wrong, path)
         _copy_into(self.model, saved.state_dict(), str(path))
+
+    def _reload_light(self, path: Path) -> None:
+        from safetensors import SafetensorError
+
+        from .decoder import files
+
+        try:
+            wrong = files.refill(self.model, path)
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"{path}: {_line(error)}") from error
+        _same(wrong, path)
 
     def _reload_adapter(self, path: Path) -> None:
         from peft import get_peft_model_state_dict
@@ -155,6 +183,11 @@ class LivePolicy:
         if set(state) != set(get_peft_model_state_dict(self.model)):
             raise StoreError(f"{path}: the saved adapter does not have the layers of this one")
         set_peft_model_state_dict(self.model, state)
+
+
+def is_light(model: Any) -> bool:
+    """Whether the model is one of ours, made without transformers."""
+    return type(model).__name__ == "DecoderLM" and type(model).__module__ == "selfevo.decoder.model"  # which need not be imported
 
 
 def is_adapted(model: Any) -> bool:
@@ -190,6 +223,12 @@ def _copy_into(module: Any, state: dict[str, Tensor], where: str) -> None:
             tensor.copy_(state[name])
 
 
+def _same(wrong: list[str], path: Path) -> None:
+    """Raises StoreError where tensors differ in name or shape."""
+    if wrong:
+        raise StoreError(f"{path}: does not hold the tensors of this policy ({len(wrong)} differ: {wrong[0]}, ...)")
+
+
 def _line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
@@ -203,7 +242,9 @@ def quiet() -> None:
 
 
 def text_model(model: Any) -> Any:
-    """The causal language model under an adapter, or the model itself."""
+    """The causal language model of transformers: under an adapter, around a light model's tensors, or the model itself."""
+    if is_light(model):
+        return model.whole()
     return model.get_base_model() if is_adapted(model) else model
 
 

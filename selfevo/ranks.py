@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+MIXED = "ACCELERATE_MIXED_PRECISION"
+"""Where Accelerate's launcher leaves the precision that it was asked for."""
 PATIENCE = timedelta(days=7)
 """How long a rank waits for another: a stage may take a day. A rank that dies is noticed by the launcher, which ends the others."""
 
@@ -172,6 +175,8 @@ class Ranks:
 
     def autocast(self) -> Any:
         """Mixed precision as launched (none by default)."""
+        if self.count == 1 and MIXED not in os.environ:
+            return nullcontext()
         return self.accelerator.autocast()
 
     def leave(self) -> None:

@@ -19,8 +19,9 @@ Attend = Callable[[Tensor, Tensor, Tensor, "int | None"], Tensor]
 class Stream:
     """A model's weights for one pass: `hidden`, then `logits` at the positions that matter."""
 
-    def __init__(self, model: Any):
-        self.weights = Weights(model)
+    def __init__(self, model: Any, weights: Weights | None = None):
+        """`weights`: the model's, where they are at hand."""
+        self.weights = weights or Weights(model)
         self.checkpointing = bool(model.is_gradient_checkpointing and model.training and torch.is_grad_enabled())
 
     def hidden(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:

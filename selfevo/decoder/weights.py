@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .model import DecoderLM
+
 FAMILIES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 ROPES = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings that depend on the position alone."""
@@ -40,9 +42,12 @@ class Layer:
 def fits(model: Any) -> bool:
     """Whether these classes compute what the model does.
 
-    A known family of transformers; plain linear layers (no adapters, no parameters that live elsewhere); a rotary embedding by
+    Our own, or a known family of transformers; plain linear layers (no adapters, no parameters that live elsewhere); a rotary embedding by
     position alone; no dropout in training; and no automatic mixed precision around the call, whose rounding follows the modules.
     """
+    if isinstance(model, DecoderLM):  # made for it
+        mixed = torch.is_autocast_enabled(model.lm_head.weight.device.type)
+        return not mixed and not any(hasattr(p, "ds_id") for p in model.parameters())
     if type(model).__name__ not in FAMILIES or not type(model).__module__.startswith("transformers.models."):
         return False
     config = model.config
@@ -75,7 +80,7 @@ class Weights:
 
     def _layer(self, layer: Any) -> Layer:
         attn, mlp = layer.self_attn, layer.mlp
-        window = self.config.sliding_window if self.config.model_type == "mistral" else getattr(attn, "sliding_window", None)
+        window = getattr(self.config if self.config.model_type == "mistral" else attn, "sliding_window", None)
         return Layer(
             before=layer.input_layernorm.weight,
             qkv=self._joined(attn.q_proj, attn.k_proj, attn.v_proj),

@@ -14,9 +14,9 @@ from torch import Tensor
 from ..decoder.step import Step
 from ..decoder.weights import fits
 from ..errors import LOWER, EngineError
-from ..policies import evaluating, logits_at
+from ..policies import evaluating
 from ..protocols import Completion, GenerateRequest
-from .attention import attending, check, step_over
+from .direct import Direct
 from .draws import Draws
 from .parts import ROWS, deal, divided, possible
 from .slots import Slots
@@ -31,7 +31,6 @@ def decode(
 ) -> list[Completion]:
     """Completions in the order of `requests`, whose contexts all fit. `processes`: most of them; None: PyTorch's number of threads."""
     model = policy.model
-    check(model)
     # A fixed order, whatever the caller's: longest context first, equal contexts together.
     order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].context), requests[i].context, requests[i].seed))
     ordered = [requests[i] for i in order]
@@ -43,10 +42,8 @@ def decode(
         parts = _parts(lean, rows, processes)
 
         def run(some: list[int]) -> list[Completion]:
-            slots = Slots()
-            batch = Batch(policy, [ordered[i] for i in some], slots, -(-rows // parts), prefill_tokens, lean)
-            with attending(model, slots):
-                batch.run()
+            batch = Batch(policy, [ordered[i] for i in some], -(-rows // parts), prefill_tokens, lean)
+            batch.run()
             return [batch.replies[at] for at in range(len(some))]
 
         dealt = deal(ordered, parts) if parts > 1 else [list(range(len(ordered)))]
@@ -61,6 +58,15 @@ def _parts(lean: Step | None, rows: int, processes: int | None) -> int:
     if lean is None or not lean.weights.join or lean.cos.device.type != "cpu" or not possible():
         return 1
     return max(1, min(torch.get_num_threads() if processes is None else processes, rows // ROWS))
+
+
+def _computing(model: Any, slots: Slots, lean: Step | None) -> Any:
+    """What computes a model over slots: Llama-shaped ones from their weights, others through transformers."""
+    if lean is not None:
+        return Direct(model, slots, lean)
+    from .hooked import Hooked
+
+    return Hooked(model, slots)
 
 
 @contextmanager
@@ -82,17 +88,15 @@ class Batch:
     A row whose reply has ended stays until a sixteenth of the rows are such, since taking rows out costs about a tenth of a step.
     """
 
-    def __init__(
-        self, policy: Any, requests: Sequence[GenerateRequest], slots: Slots, rows: int, prefill_tokens: int, lean: Step | None
-    ):
-        self.policy, self.requests, self.slots, self.prefill_tokens, self.rows = policy, requests, slots, prefill_tokens, rows
+    def __init__(self, policy: Any, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int, lean: Step | None):
+        self.policy, self.requests, self.prefill_tokens, self.rows = policy, requests, prefill_tokens, rows
+        self.slots = slots = Slots()
+        self.model = _computing(policy.model, slots, lean)
         self.device = next(policy.model.parameters()).device
         self.limit = limit = policy.codec.limit
         room = [min(r.sampling.max_tokens, limit - len(r.context)) for r in requests]
         self.room = torch.tensor(room, device=self.device)
         slots.begin(rows, max(len(r.context) + min(ROOM, n) for r, n in zip(requests, room, strict=True)))
-        self.lean = lean
-        self.attend = step_over(slots)
         self.stops = Stops(policy, requests, self.device)
         self.draws = Draws(requests, self.device)
         size = policy.model.get_output_embeddings().weight.shape[0]
@@ -171,23 +175,12 @@ class Batch:
         for row, context in enumerate(contexts):
             ids[row, : len(context)] = torch.tensor(context)
         last = torch.tensor([len(c) - 1 for c in contexts], device=self.device)
-        rows = torch.arange(len(contexts), device=self.device)
-        positions = torch.arange(width, device=self.device).expand(len(contexts), -1)
-        self.slots.begin_prefill()
-        logits = logits_at(
-            self.policy.model, rows, last, input_ids=ids.to(self.device), position_ids=positions, past_key_values=self.slots, use_cache=True
-        )
-        return self.slots.end_prefill(), logits
+        return self.model.prefill(ids.to(self.device), last)
 
     def _decode(self) -> None:
         """One token for every active row."""
         self.slots.begin_step(self.position, self.top, self.together)
-        if self.lean is not None:
-            logits = self.lean(self.last, self.position, self.attend)
-        else:
-            logits = self.policy.model(
-                input_ids=self.last[:, None], position_ids=self.position[:, None], past_key_values=self.slots, use_cache=True
-            ).logits[:, -1]
+        logits = self.model.step(self.last, self.position)
         self.last, logps = self.draws(logits)
         # What a row draws after its end lands behind its last token, or on it: those were read when it ended.
         at = self.step if not self.ended else self.step.clamp(max=self.tokens.shape[1] - 1)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import Cache
-
-from ..errors import EngineError
 
 LINE = 64
 """Bytes of a cache line."""
 
 
-class Slots(Cache):
+class Slots:
     """Keys and values of up to `rows` replies, right-aligned: each row's last token sits in the column before `column`. Layer by layer,
 
     keys    [rows, heads, width, length] where `along` (on a CPU: products with keys that lie along the row take half the time),
@@ -24,35 +20,22 @@ class Slots(Cache):
     values  [rows, heads, length, width].
 
     Equal lengths are not needed: a decode step writes every active row into one column and hides what lies before a row's start. Active
-    rows are 0..n-1. While a prefill is under way the states only pass through and are captured, for `place` to copy to rows.
+    rows are 0..n-1.
     Shapes and alignment depend on the call alone, so that a call's results do too, bit for bit.
     """
 
     def __init__(self) -> None:
-        super().__init__(layers=[])
         self.rows = self.length = self.column = self.n = self.width = 0
         self.along = False
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self.active: list[tuple[Tensor, Tensor]] = []
-        self.captured: list[tuple[Tensor, Tensor]] | None = None
-        self.layer = 0
         self._hidden: dict[tuple[int | None, bool], Tensor] = {}
 
     def begin(self, rows: int, length: int) -> None:
         """A new call: up to `rows` replies, `length` columns at first."""
-        self.keys, self.values, self.active, self.captured = [], [], [], None
+        self.keys, self.values, self.active = [], [], []
         self.rows, self.length, self.column = rows, _columns(length), 0
-
-    def begin_prefill(self) -> None:
-        """States that layers hand in from now on are captured."""
-        self.captured = []
-
-    def end_prefill(self) -> list[tuple[Tensor, Tensor]]:
-        """What was captured: per layer, keys and values [contexts, heads, P, width]."""
-        captured, self.captured = self.captured, None
-        assert captured is not None
-        return captured
 
     def place(self, states: list[tuple[Tensor, Tensor]], contexts: list[tuple[int, int]], start: int) -> None:
         """Copy prefilled contexts to rows from `start` on: `contexts` holds (length, rows that take it) of each. The first call's
@@ -136,21 +119,6 @@ class Slots(Cache):
 
     def _shape(self, heads: int, width: int, along: bool) -> tuple[int, int, int, int]:
         return (self.rows, heads, width, self.length) if along else (self.rows, heads, self.length, width)
-
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Called by a layer with its new keys and values [n, heads, T, width]; in a decode step `attention` reads the slots itself."""
-        if self.captured is None:
-            self.write(layer_idx, key_states[:, :, 0], value_states[:, :, 0])
-            self.layer = layer_idx
-        elif len(self.captured) != layer_idx:
-            raise EngineError("the native engine serves models whose every layer is plain attention; use engine=vllm for this one")
-        else:
-            self.captured.append((key_states, value_states))
-        return key_states, value_states
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Positions are always passed to the model, so nothing is inferred from this."""
-        return 0
 
     def _room(self, like: Tensor, along: bool) -> Tensor:
         """Memory for one layer's keys (or values), for states shaped `like` [contexts, heads, P, width]."""

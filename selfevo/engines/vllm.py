@@ -117,6 +117,7 @@ class Vllm:
         """Use this policy from now on, at its present version. Starts vLLM when it does not run yet, wakes it when it sleeps."""
         if policy.model is None:
             raise UserError(f"policy '{policy.name}' has no weights ({policy.source}): vLLM needs a model; or use engine=scripted")
+        policy.to_transformers()
         self._policy = None
         if self._holding is None:
             self._holding = self._start(policy)

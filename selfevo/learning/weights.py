@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..policies import copy_model, is_adapted
 from ..ranks import Ranks
+from .adamw import AdamW
 
 
 def trainable(target: Any) -> dict[str, torch.nn.Parameter]:
@@ -50,7 +51,7 @@ class Weights:
         half = {n: p for n, p in self.params.items() if p.dtype in (torch.bfloat16, torch.float16)}
         self.masters = {n: p.detach().float().clone().requires_grad_() for n, p in half.items()}
         self.tensors: dict[str, Tensor] = {n: self.masters.get(n, p) for n, p in self.params.items()}
-        self.adam = torch.optim.AdamW(groups_of(self.tensors, weight_decay), lr=0.0, betas=betas, eps=eps)
+        self.adam = AdamW(groups_of(self.tensors, weight_decay), betas, eps)
 
     def renew(self) -> None:
         """Masters follow parameters that were changed from outside (another version was loaded into them)."""
@@ -101,9 +102,7 @@ class Weights:
         """One AdamW step at `lr`, with the gradients, whose norm is given, scaled down to a norm of `limit`."""
         if limit is not None and norm > limit:
             torch._foreach_mul_(self.gradients(), limit / norm)
-        for group in self.adam.param_groups:
-            group["lr"] = lr
-        self.adam.step()
+        self.adam.step(lr)
         with torch.no_grad():
             for name, master in self.masters.items():
                 self.params[name].copy_(master)

@@ -36,7 +36,7 @@ class ZeroWeights:
 
     def __init__(self, target: Any, betas: tuple[float, float], eps: float, weight_decay: float, ranks: Ranks):
         assert ranks.zero is not None
-        self.ranks, self.zero, self.target = ranks, ranks.zero, target
+        self.ranks, self.zero, self.target = ranks, ranks.zero, target.to_transformers()
         self.divided = self.zero.stage == 3
         self._check()
         self.params = trainable(target)  # in stage 3 what is handed over to

@@ -56,6 +56,7 @@ def policy(run: RunData, known: Lineages, name: str, version: str | int, device:
         _verify(run, name, found.id)
         live.reload(run.root / "policies" / name / found.id)
     live.version = found
+    live.to_transformers()
     live.model.eval()
     return live
 

@@ -86,14 +86,23 @@ def write(file: IO[bytes] | Path, tables: Iterable[pa.Table]) -> None:
 
 
 def scan(file: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file in order, `columns` of them (default: all), in parts of at most `ROWS` rows and about `BYTES`."""
+    """The rows of a Parquet file in order, `columns` of them (default: all), in parts of at most `ROWS` rows and about `BYTES`.
+
+    Pages that decoding has freed go back to the system with every part. Arrow's allocator keeps them for a while otherwise, and the
+    longer the table, the more of them there are at its worst moment.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    pool = pa.default_memory_pool()
     with pq.ParquetFile(file) as parquet:
         for number in range(parquet.num_row_groups):  # one at a time: asked for all, Arrow may read ahead without bound
             group = parquet.metadata.row_group(number)
             rows = max(1, min(ROWS, group.num_rows * BYTES // max(1, group.total_byte_size)))
-            yield from parquet.iter_batches(rows, [number], columns=columns, use_threads=False)
+            for batch in parquet.iter_batches(rows, [number], columns=columns, use_threads=False):
+                pool.release_unused()
+                yield batch
+                del batch  # before the next is decoded
 
 
 VARIED = ("id", "episode", "text", "feedback", "subject", "trajectory")

@@ -57,13 +57,18 @@ def samples_from(table: pa.Table | pa.RecordBatch) -> list[Sample]:
 
 
 def recalling(read: Callable[[pa.RecordBatch, Tasks], list[R]], parts: Iterable[pa.RecordBatch]) -> Iterator[list[R]]:
-    """What `read` makes of each part of a table, with the tasks of the part before: a task that a boundary cuts stays one object."""
+    """What `read` makes of each part of a table, with the tasks of the part before: a task that a boundary cuts stays one object.
+
+    Holds neither a part nor what was made of it while the next is read.
+    """
     tasks: Tasks = {}
     for batch in parts:
         before, tasks = tasks, {}
         for text in set(words(batch.column("task"))):
             tasks[text] = before[text] if text in before else task_from_json(text)
-        yield read(batch, tasks)
+        made = [read(batch, tasks)]
+        del batch
+        yield made.pop()
 
 
 def _trajectories(batch: pa.RecordBatch, tasks: Tasks) -> list[Trajectory]:

@@ -81,6 +81,7 @@ class Fit:
         """One run of the trainer. `settings` are those that follow from the data."""
         from .running import train
 
+        target.to_transformers()
         given: dict[str, Any] = {**self.args, **settings}
         if self.lr is not None:
             given["learning_rate"] = ctx.value(self.lr)

@@ -72,6 +72,7 @@ def rewards(policy: Any, rows: Sequence[Sequence[int]], batch: int = 32) -> list
     """r of each row of token ids (context and response) under a policy's reward head. Raises UserError when it has none."""
     if HEAD not in policy.heads:
         raise UserError(f"policy '{policy.name}' has no reward head: fit one with optimizer=trl/reward")
+    policy.to_transformers()
     model, out, device = RewardModel(policy.model, policy.heads[HEAD]), [], device_of(policy.model)
     with evaluating(policy.model), torch.no_grad():
         for start in range(0, len(rows), batch):

@@ -150,6 +150,7 @@ def twin(model: Any) -> Any:
 
 def reference(target: Any, policy: Any) -> Any:
     """A reference model for TRL from a version: modules of its own, and tensors too where the version is the one being trained."""
+    policy.to_transformers()
     return text_model(copy_model(target.model) if policy is target else twin(policy.model)).eval()
 
 

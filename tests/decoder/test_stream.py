@@ -92,7 +92,7 @@ def test_log_probs_and_gradients_equal_those_of_transformers_modules(models, fam
 
 
 def test_sliding_windows_hide_what_lies_before_them(models):
-    model = models("Mistral")
+    model = models("Mistral").whole()
     old = model.config.sliding_window
     rows = samples(longest=60)
     try:
@@ -157,7 +157,7 @@ def test_models_it_does_not_compute_are_left_to_transformers(models, tmp_path):
     assert not weights.fits(adapted)
     with torch.autocast("cpu", torch.bfloat16):
         assert not weights.fits(models("Qwen3"))
-    model = models("Qwen3")
+    model = models("Qwen3").whole()
     model.train()
     model.model.layers[0].self_attn.attention_dropout = 0.1
     try:

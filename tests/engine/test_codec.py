@@ -64,7 +64,7 @@ def test_what_follows_does_not_depend_on_thinking_that_the_template_drops(polici
 )
 def test_the_templates_own_end_token_ends_a_turn(policies, family, texts):
     codec = policies(family).codec
-    assert codec.ends == {codec.tokenizer.convert_tokens_to_ids(t) for t in texts}
+    assert codec.ends == {codec.tokenizer.backend_tokenizer.token_to_id(t) for t in texts}
     assert codec.ended((30, *codec.ends))
     assert not codec.ended((30,))
     assert not codec.ended(())
@@ -98,7 +98,7 @@ def test_a_template_that_drops_the_assistant_is_refused(policies):
 
 def test_the_plain_template_puts_contents_a_line_each(checkpoint):
     codec = Pretrained(str(checkpoint("Llama")), chat_template="plain").load("solver").codec
-    bos, eos = (codec.tokenizer.convert_tokens_to_ids(t) for t in ("<bos>", "<|eot_id|>"))
+    bos, eos = (codec.tokenizer.backend_tokenizer.token_to_id(t) for t in ("<bos>", "<|eot_id|>"))
     assert codec.open([USER]) == (bos, *codec.fragment("What is 2+2?\n"))
     assert codec.follow(MORE, ended=True) == codec.fragment("\nAnd 3+3?\n")
     assert codec.follow(MORE, ended=False) == (eos, *codec.fragment("\nAnd 3+3?\n"))

@@ -12,6 +12,8 @@ import transformers
 
 from selfevo.codec import ByteCodec
 from selfevo.engines import Native
+from selfevo.engines.direct import Direct
+from selfevo.engines.hooked import Hooked
 from selfevo.errors import EngineError, UserError
 from selfevo.models import Pretrained, Scripted
 from selfevo.policies import LivePolicy
@@ -90,16 +92,19 @@ def test_batch_sizes_change_no_token(policies, engine, settings):
     assert [c.tokens for c in native(policies(), **settings).generate(requests)] == [c.tokens for c in engine.generate(requests)]
 
 
-def test_equal_contexts_are_prefilled_once_per_call(policies):
-    policy, seen = policies(), []
+@pytest.mark.parametrize(("family", "where"), [("Qwen3", Direct), ("Gemma2", Hooked)])
+def test_equal_contexts_are_prefilled_once_per_call(policies, monkeypatch, family, where):
+    policy, seen, prefill = policies(family), [], where.prefill
     a, b = contexts(policy, 2)
     requests = [GenerateRequest(c, i, Sampling(3)) for c in (a, b) for i in range(5)]
-    hook = policy.model.model.register_forward_pre_hook(lambda m, args, kwargs: seen.append(kwargs["input_ids"].shape), with_kwargs=True)
-    try:
-        native(policy, max_batch=2).generate(requests)
-    finally:
-        hook.remove()
-    assert sum(rows for rows, length in seen if length > 1) == 2
+
+    def counted(self, ids, last):
+        seen.append(len(ids))
+        return prefill(self, ids, last)
+
+    monkeypatch.setattr(where, "prefill", counted)
+    native(policy, max_batch=2).generate(requests)
+    assert sum(seen) == 2
 
 
 def test_a_reply_resumed_from_its_prefix_goes_on_as_it_was(policies, engine):
@@ -264,11 +269,11 @@ def test_no_requests_give_no_completions(engine):
     assert engine.score([]) == []
 
 
-def test_training_mode_and_attention_survive_a_call(policies, engine):
-    model = policies().model
+def test_training_mode_and_attention_survive_a_call(policies):
+    model = policies("Olmo3").model
     model.train()
     try:
-        engine.generate([GenerateRequest((20, 21, 22), 0, Sampling(3))])
+        native(policies("Olmo3")).generate([GenerateRequest((20, 21, 22), 0, Sampling(3))])
         assert model.training
         assert model.config._attn_implementation == "sdpa"
         loss = model(torch.tensor([[20, 21, 22, 23]]), labels=torch.tensor([[20, 21, 22, 23]])).loss

@@ -28,7 +28,7 @@ def test_the_learners_own_tensors_are_what_one_process_is_planned_to_hold():
         held = Weights(policy, (0.9, 0.999), 1e-8, 0.0)
         held.backward(sum((p * p).sum() for p in policy.model.parameters()), last=True)
         summed = [t.grad for t in held.tensors.values()]
-        held.adam.step()
+        held.adam.step(0.0)
         moments = [s[k] for s in held.adam.state.values() for k in ("exp_avg", "exp_avg_sq")]
         count = sum(p.numel() for p in policy.model.parameters())
         planned = states(count, Launch(), half, 0)

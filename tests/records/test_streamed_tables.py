@@ -4,6 +4,7 @@ import copy
 import hashlib
 import math
 import struct
+import weakref
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from selfevo.errors import StoreError
 from selfevo.hashing import Hashing
 from selfevo.records import Row, Sample, Task, Trajectory, Turn
 from selfevo.store import RunDir
-from selfevo.tables import batches, join, rows_from, rows_table, samples_from, samples_table, scan, scores_table, trajectories_from, write
+from selfevo.tables import batches, join, recalling, rows_from, rows_table, samples_from, samples_table, scan, scores_table, trajectories_from, write
 
 SINGLE = tuple(struct.unpack("5f", struct.pack("5f", -0.1, -1e-30, -0.0, 0.0, -3.3895e38)))
 """What engines give."""
@@ -165,3 +166,27 @@ def test_samples_survive_a_file_wherever_their_batches_end(tmp_path):
     some = [Sample(str(i), (i, 2), {"train": (1,) * i}, {"mask": (1.0, 0.0), "advantage": i / 3}, unit="u") for i in range(5)]
     write(tmp_path / "s.parquet", (samples_table(part) for part in batches(some, rows=2)))
     assert [s for batch in scan(tmp_path / "s.parquet") for s in samples_from(batch)] == some
+
+
+class Part(list):
+    """A list that can be watched."""
+
+
+def test_neither_a_part_nor_its_records_are_held_while_the_next_part_is_read():
+    watched, alive = [], []
+
+    def parts():
+        for start in range(0, 12, 4):
+            alive.append([w() is not None for w in watched])
+            held = rows_table([row(i) for i in range(start, start + 4)], judged=True).to_batches()
+            watched.append(weakref.ref(held[0]))
+            yield held.pop()
+
+    def read(batch, tasks):
+        made = Part(rows_from(batch, tasks))
+        watched.append(weakref.ref(made))
+        return made
+
+    found = sum(map(len, recalling(read, parts())))
+    assert found == 12
+    assert alive == [[], [False] * 2, [False] * 4]
