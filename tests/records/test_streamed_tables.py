@@ -14,7 +14,19 @@ from selfevo.errors import StoreError
 from selfevo.hashing import Hashing
 from selfevo.records import Row, Sample, Task, Trajectory, Turn
 from selfevo.store import RunDir
-from selfevo.tables import batches, join, recalling, rows_from, rows_table, samples_from, samples_table, scan, scores_table, trajectories_from, write
+from selfevo.tables import (
+    batches,
+    join,
+    recalling,
+    rows_from,
+    rows_table,
+    samples_from,
+    samples_table,
+    scan,
+    scores_table,
+    trajectories_from,
+    write,
+)
 
 SINGLE = tuple(struct.unpack("5f", struct.pack("5f", -0.1, -1e-30, -0.0, 0.0, -3.3895e38)))
 """What engines give."""
