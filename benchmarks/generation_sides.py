@@ -87,7 +87,7 @@ class Transformers:
 
     def __init__(self, live: Any, cache: str | None = None):
         self.cache = cache
-        self.live, self.pad = live.fork(), live.tokenizer.pad_token_id
+        self.live, self.pad = live.fork().to_transformers(), live.tokenizer.pad_token_id
         self.live.model.generation_config.eos_token_id = None  # else `generate` fills it in where the settings have none
         self.given_tokens = 0
 

@@ -131,7 +131,7 @@ class Theirs:
 
     def make(self, folder: str) -> Any:
         """A trainer with the bundled policy."""
-        live = Pretrained("tiny", dtype=self.dtype).load("solver")  # type: ignore[arg-type]
+        live = Pretrained("tiny", dtype=self.dtype).load("solver").to_transformers()  # type: ignore[arg-type]
         s = self.sizes
         settings = trl_peer.config(folder, s.rows, self.split, s.group, MAX_TOKENS, s.updates, **self.settings)
         return trl_peer.trainer(live.model, live.tokenizer, self.tasks, self.reward, settings)

@@ -72,12 +72,12 @@ def figures(quick: bool) -> list[Figure]:
 
 
 def run_figure(repeats: int) -> Figure:
-    """A run's first token, beside the bare imports of the libraries it needs."""
+    """A run's first token, beside the bare import of torch."""
     first: list[float] = []
-    calls = {"first": lambda: first.append(first_token()), "bare": lambda: imports("torch", "transformers.models.llama.modeling_llama")}
+    calls = {"first": lambda: first.append(first_token()), "bare": lambda: imports("torch")}
     bare = interleaved(calls, repeats)["bare"]
     detail = {"processor_s": {name: processor(name) for name in (FIRST, BARE)}}
-    note = "peer: a process that imports torch and one model of transformers and ends; what the two libraries load is most of the start"
+    note = "peer: a process that imports torch and ends"
     return absolute(FIRST, first[-repeats:], 4.0, bare, BARE, detail, note)
 
 

@@ -68,7 +68,8 @@ def peer_step(live: Any, rows: int, folder: str) -> trl_peer.Step:
     """TRL's step on a model of its own with the same weights."""
     settings = trl_peer.config(folder, rows, 1, GROUP, 384, 1)
     data = [{"prompt": "?"}] * (rows // GROUP)  # a trainer wants some; nothing is generated from it
-    made = trl_peer.trainer(live.fork().model, live.tokenizer, data, lambda completions, **_: [0.0] * len(completions), settings)
+    twin = live.fork().to_transformers()
+    made = trl_peer.trainer(twin.model, twin.tokenizer, data, lambda completions, **_: [0.0] * len(completions), settings)
     return trl_peer.Step(made)
 
 
