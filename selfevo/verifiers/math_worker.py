@@ -15,7 +15,8 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from .latex import read_in_two_stages
+from .latex import read_in_two_stages, read_numbers_at_once
+from .unequal import refuse_early
 
 REMEMBERED = 1024
 """Texts whose expressions are kept: a reference is judged against once for every reply to its task, and replies agree with each other."""
@@ -66,6 +67,8 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # a stray print must not look like a reply
     read_in_two_stages()
+    read_numbers_at_once()
+    refuse_early()
     judge("1", "1")  # loads and warms everything before the clock runs
     gc.freeze()  # what is loaded stays: later collections pass over it
     limit_memory(int(sys.argv[1]))
