@@ -88,8 +88,8 @@ def write(file: IO[bytes] | Path, tables: Iterable[pa.Table]) -> None:
 def scan(file: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet file in order, `columns` of them (default: all), in parts of at most `ROWS` rows and about `BYTES`.
 
-    Pages that decoding has freed go back to the system with every part. Arrow's allocator keeps them for a while otherwise, and the
-    longer the table, the more of them there are at its worst moment.
+    What decoding has freed goes back to the system with every part. Arrow's allocator keeps it for a while otherwise, and the longer
+    the table, the more of it there is at the worst moment.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -103,6 +103,7 @@ def scan(file: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Record
                 pool.release_unused()
                 yield batch
                 del batch  # before the next is decoded
+            pool.release_unused()  # what the reader of the group held
 
 
 VARIED = ("id", "episode", "text", "feedback", "subject", "trajectory")
