@@ -27,7 +27,9 @@ def join(scores: Iterable[pa.RecordBatch], open_: Open) -> Iterator[list[Row]]:
         found: dict[str, Trajectory] = {}
         for source, names in wanted.items():
             found |= finders[source].find(names)
-        yield scored_from(batch, found)
+        made = [scored_from(batch, found)]
+        del batch, found, wanted  # before the next are read
+        yield made.pop()
 
 
 class Finder:
@@ -47,11 +49,14 @@ class Finder:
             if not missing:
                 break
             self._rest = self._open(self._source) if rest is None else rest
+            self._held = {}  # before the next are read
             for trajectories in self._rest:
                 self._held = {t.id: t for t in trajectories}
+                del trajectories
                 self._take(missing, found)
                 if not missing:
                     break
+                self._held = {}
         if missing:
             raise StoreError(f"tables/{self._source}.parquet: holds no trajectory '{min(missing)}', which a score names")
         return found

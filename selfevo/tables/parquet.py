@@ -26,8 +26,10 @@ UNITS = 1 << 19
 """Most ids and characters of a batch (see `size`): long replies make shorter ones."""
 GROUP = 8
 """Batches of a row group: each group adds some kilobytes to the end of the file, which stay in memory until it is closed."""
-BYTES = 1 << 22
+BYTES = 1 << 21
 """Most bytes, as Parquet counts them before compression, that are read at once."""
+BUFFER = 1 << 16
+"""Bytes of each column that are read ahead: otherwise a row group is read whole before its first row comes out."""
 LEVEL = 6
 """Of zstd."""
 
@@ -95,7 +97,7 @@ def scan(file: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Record
     import pyarrow.parquet as pq
 
     pool = pa.default_memory_pool()
-    with pq.ParquetFile(file) as parquet:
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER) as parquet:
         for number in range(parquet.num_row_groups):  # one at a time: asked for all, Arrow may read ahead without bound
             group = parquet.metadata.row_group(number)
             rows = max(1, min(ROWS, group.num_rows * BYTES // max(1, group.total_byte_size)))
