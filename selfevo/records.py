@@ -181,6 +181,8 @@ class Trajectory:
         reply that stop strings paused is one reply), or that of the last recorded reply (data, teacher) where no policy spoke; "" when
         there is neither."""
         turns = self.turns
+        if len(turns) == 1 and turns[0].source == "policy":  # nearly all
+            return turns[0].text
         for sources in (("policy",), ("data", "teacher")):
             for end in range(len(turns) - 1, -1, -1):
                 if turns[end].source in sources:
