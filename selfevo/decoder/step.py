@@ -24,7 +24,9 @@ class Step:
         """`length`: positions 0..length-1 will be decoded."""
         self.weights = w = Weights(model)
         self.exact = w.embedding.weight.dtype in (torch.float32, torch.float64)
+        self.rows = w.join and w.embedding.weight.device.type == "cpu"
         self.layers = [self._ready(x) for x in w.layers]
+        self.head = self._lying(w.head)
         self.last_norm = self._norm(w.last_norm)
         self.cos, self.sin = w.rope(torch.arange(length, device=w.embedding.weight.device))
         self.floor = {d: torch.tensor((d * w.eps) ** 0.5, dtype=self.cos.dtype) for d in (w.width, w.last_norm.shape[0])}
@@ -44,7 +46,7 @@ class Step:
             h = added(h, attend(index, q, k, v, layer.window), layer.out, layer.out_bias)
             gate, up = project(self.norm(h, layer.after), layer.gate_up, layer.gate_up_bias).chunk(2, 1)
             h = added(h, silu(gate).mul_(up), layer.down, layer.down_bias)
-        return project(self.norm(h, self.last_norm), [w.head], w.head_bias)
+        return project(self.norm(h, self.last_norm), [self.head], w.head_bias)
 
     def norm(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """RMSNorm (Zhang & Sennrich 2019) over the last dimension, with a weight from `_norm`; None: a weight of `_norm(1)`."""
@@ -64,7 +66,7 @@ class Step:
         before, after, qkv, gate_up = self._norm(layer.before), self._norm(layer.after), layer.qkv, layer.gate_up
         inside = self.weights.join and self.exact
         if inside:
-            qkv, gate_up = [qkv[0] * before.unsqueeze(1)], [gate_up[0] * after.unsqueeze(1)]
+            qkv, gate_up = [self._scaled(qkv[0], before)], [self._scaled(gate_up[0], after)]
         return replace(
             layer,
             before=None if inside else before,
@@ -72,7 +74,17 @@ class Step:
             qk_norm=None if layer.qk_norm is None else self._norm(layer.qk_norm),
             after=None if inside else after,
             gate_up=gate_up,
+            out=self._lying(layer.out),
+            down=self._lying(layer.down),
         )
+
+    def _scaled(self, matrix: Tensor, norm: Tensor) -> Tensor:
+        """diag(norm) @ matrix."""
+        return torch.mul(matrix, norm.unsqueeze(1), out=matrix.new_empty(matrix.shape) if self.rows else None)
+
+    def _lying(self, matrix: Tensor) -> Tensor:
+        """The matrix [inputs, outputs] with its rows along memory, if it may be copied: few tokens times it take up to a third less time."""
+        return matrix.contiguous() if self.rows else matrix
 
 
 def added(h: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
