@@ -29,7 +29,7 @@ def ids(text: str) -> list[int]:
 
 @pytest.fixture(scope="module")
 def policy():
-    return Pretrained("tiny").load("solver")
+    return Pretrained("tiny").load("solver").to_transformers()
 
 
 def test_whole_policy_takes_at_most_six_megabytes():

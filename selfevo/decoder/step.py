@@ -83,7 +83,7 @@ class Step:
         return torch.mul(matrix, norm.unsqueeze(1), out=matrix.new_empty(matrix.shape) if self.rows else None)
 
     def _lying(self, matrix: Tensor) -> Tensor:
-        """The matrix [inputs, outputs] with its rows along memory, if it may be copied: few tokens times it take up to a third less time."""
+        """A matrix [inputs, outputs] with its rows along memory, if it may be copied: times few tokens it takes up to a third less time."""
         return matrix.contiguous() if self.rows else matrix
 
 

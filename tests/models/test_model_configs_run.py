@@ -11,6 +11,7 @@ from real_runs import weights
 
 from selfevo.engines import Native
 from selfevo.models import Pretrained
+from selfevo.policies import text_model
 from selfevo.protocols import GenerateRequest, Sampling
 from selfevo.records import Message
 
@@ -71,7 +72,7 @@ def plain(model, policy, length=12):
 def test_a_config_trains_as_it_is_in_bfloat16(grpo, checkpoint, config, family):
     run = grpo(config, family)
     policy = run.run.world.policies["solver"]
-    assert type(policy.model).__name__ == f"{family.removesuffix('Text')}ForCausalLM"
+    assert type(text_model(policy.model)).__name__ == f"{family.removesuffix('Text')}ForCausalLM"
     assert policy.model.dtype == torch.bfloat16
     before, after = weights(checkpoint(family) / "model.safetensors"), run.tensors()
     moved = sum(not torch.equal(before[name], after[name]) for name in before)
@@ -91,7 +92,7 @@ def test_the_policy_folder_opens_in_transformers_and_says_the_same(grpo, config,
     attn = "eager" if family == "Gemma2" else "sdpa"
     model = AutoModelForCausalLM.from_pretrained(run.policy, attn_implementation=attn, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(run.policy, local_files_only=True)
-    assert type(model) is type(policy.model) and model.dtype == torch.float32
+    assert type(model) is type(text_model(policy.model)) and model.dtype == torch.float32
     ids = native(policy)
     assert plain(model, policy) == ids
     chat = [{"role": "user", "content": "1+2=?"}]
