@@ -16,7 +16,7 @@ LEDGERS = ("decisions.md", "methods.md", "performance.md")
 MOST_SKIPPED = 4
 CTRL_C = "timeout --preserve-status -s INT 8"
 """What ends a command that goes on until Ctrl-C."""
-QUICK = ("selfevo validate", "selfevo list", "selfevo show", "selfevo plan", "selfevo reproduce", "selfevo --", "make ")
+QUICK = ("selfevo validate", "selfevo list", "selfevo show", "selfevo plan", "selfevo reproduce --", "selfevo --", "make ")
 
 
 def case(block: Block) -> object:
