@@ -18,6 +18,7 @@ from .commits import commit_stage, read_rows, restore_text
 from .context import StageCtx
 from .errors import SelfevoError, Stopped, TrainingError, UserError
 from .forks import forked
+from .freed import keep_freed_memory
 from .learning.sharing import join
 from .loop import Block, Until, segment
 from .overlap import Overlap
@@ -100,6 +101,7 @@ class Run:
         for name in spec.policies:
             world.policies[name] = world.load_policy(name)
             world.lineages.start(world.policies[name].version)
+        keep_freed_memory(world.policies.values())
         world.progress = lambda done, total, what: self._tell("progress", done, total, what)
         world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
         self.overlap.share_engines(self.stages)
