@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import StoreError, UserError
+from .errors import StoreError
 from .file_tokenizer import FileTokenizer
 from .protocols import Codec
 from .records import Version
@@ -259,19 +259,3 @@ def evaluating(model: Any) -> Iterator[None]:
     finally:
         if was:
             model.train()
-
-
-def logits_at(model: Any, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
-    """Logits [N, V] at N chosen positions of a batch: the output layer never sees the others, so memory is N x V, not B x T x V.
-
-    `rows` and `columns` [N] index the batch and the position; `inputs` go to the model. Whatever the model does to its logits
-    (soft-capping, scaling) is done, since only the output layer's input is narrowed. Differentiable.
-    """
-    head = text_model(model).get_output_embeddings()
-    if head is None:
-        raise UserError(f"the model {type(model).__name__} has no output layer: a causal language model is needed")
-    hook = head.register_forward_pre_hook(lambda _, args: (args[0][rows, columns][None],))
-    try:
-        return model(**inputs).logits[0]
-    finally:
-        hook.remove()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, Cache
 
-from ..errors import EngineError
-from ..policies import logits_at, text_model
+from ..errors import EngineError, UserError
+from ..policies import text_model
 from .attention import causal, step_attention
 from .slots import Slots
 
@@ -88,6 +88,22 @@ class Hooked(Cache):
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Positions are always passed to the model, so nothing is inferred from this."""
         return 0
+
+
+def logits_at(model: Any, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
+    """Logits [N, V] at N chosen positions of a batch: the output layer never sees the others, so memory is N x V, not B x T x V.
+
+    `rows` and `columns` [N] index the batch and the position; `inputs` go to the model. Whatever the model does to its logits
+    (soft-capping, scaling) is done, since only the output layer's input is narrowed. Differentiable.
+    """
+    head = text_model(model).get_output_embeddings()
+    if head is None:
+        raise UserError(f"the model {type(model).__name__} has no output layer: a causal language model is needed")
+    hook = head.register_forward_pre_hook(lambda _, args: (args[0][rows, columns][None],))
+    try:
+        return model(**inputs).logits[0]
+    finally:
+        hook.remove()
 
 
 def attention(

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from selfevo.engines import Native
+from selfevo.engines.hooked import logits_at
 from selfevo.errors import EngineError
-from selfevo.policies import logits_at
 from selfevo.protocols import ScoreRequest
 
 
