@@ -19,6 +19,9 @@ SMALL: dict[str, Any] = {"cache_gib": 0.25, "max_batch": 32, "eager": True}
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that engines keep their temporary ones in."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    cache_dir()  # PyTorch's compiler makes its folder when it is first imported; it is no engine's
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("scratch"))
     yield Path(tempfile.tempdir)
     tempfile.tempdir = before
