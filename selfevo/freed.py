@@ -21,7 +21,8 @@ def keep_freed_memory(policies: Iterable[Any]) -> bool:
     """Has glibc keep freed blocks, if the policies are small and all of their weights are on a CPU; whether it does now.
 
     An update of the bundled policy frees and asks again for tens of megabytes at a time. Each time glibc returned them to the system,
-    which handed out empty pages one by one on the next touch: some 16,000 page faults an update, 3 to 5 % of its time.
+    which handed out empty pages one by one on the next touch: some 20,000 page faults an update, 3 to 5 % of its time (of a run in one
+    process; where calls of the engine are divided, a fork makes all pages anew).
     """
     models = [p.model for p in policies if p.model is not None]
     parameters = [t for model in models for t in model.parameters()]
