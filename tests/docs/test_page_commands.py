@@ -20,7 +20,8 @@ QUICK = ("selfevo validate", "selfevo list", "selfevo show", "selfevo plan", "se
 
 
 def case(block: Block) -> object:
-    quick = checked_only(block) or block.skipped is not None or all(c.startswith(QUICK) for c in block.commands())
+    specs = sum(bool(re.match(r"selfevo reproduce \w", c)) for c in block.commands())  # each of them composes one for every arm and seed
+    quick = block.skipped is not None or (checked_only(block) and specs < 3) or all(c.startswith(QUICK) for c in block.commands())
     return pytest.param(block, id=block.id, marks=[] if quick else [pytest.mark.slow])
 
 
