@@ -29,8 +29,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tiny() -> LivePolicy:
-    """The bundled policy. Tests must not change it."""
-    return Pretrained("tiny").load("solver")
+    """The bundled policy, of transformers' class, which vLLM wants. Tests must not change it."""
+    return Pretrained("tiny").load("solver").to_transformers()
 
 
 class Running:

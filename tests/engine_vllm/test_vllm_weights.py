@@ -183,7 +183,7 @@ def random_policy(path: Path, family: str):
         for name, p in model.named_parameters():
             if "norm" not in name:
                 p.normal_(0.0, 0.05)
-    source = Pretrained("tiny").load("solver")
+    source = Pretrained("tiny").load("solver").to_transformers()
     replace(source, model=model).save(path)
     return Pretrained(str(path), attn="eager").load("solver")
 
@@ -200,7 +200,7 @@ def untied(path: Path):
     import torch
     from transformers import AutoModelForCausalLM
 
-    source = Pretrained("tiny").load("solver")
+    source = Pretrained("tiny").load("solver").to_transformers()
     config = copy.deepcopy(source.model.config)
     config.tie_word_embeddings = False
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
