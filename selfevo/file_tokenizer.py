@@ -19,28 +19,28 @@ KNOWN = {
 """Settings that change no id and no text of ours; with any other the tokenizer is left to transformers."""
 
 
-def readable(folder: str | Path, template: str | None = None) -> bool:
-    """Whether `FileTokenizer` reads a folder's tokenizer as transformers does, with its own or another chat `template`."""
+def read(folder: str | Path, template: str | None = None) -> FileTokenizer | None:
+    """A folder's tokenizer, with its own or another chat `template`; None where transformers would read another."""
     path = Path(folder)
     if not (path / BACKEND).is_file() or not (path / SETTINGS).is_file():
-        return False
+        return None
     settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
     extra = settings.get("extra_special_tokens") or []
     named = [settings[name] for name in NAMED if settings.get(name) is not None]
     if settings.get("tokenizer_class") not in CLASSES or set(settings) - KNOWN or not isinstance(extra, list):
-        return False
+        return None
     from jinja2.exceptions import TemplateSyntaxError
 
     made = FileTokenizer(path)
     special = {token.content for token in made.added_tokens_decoder.values() if token.special}
     if not all(isinstance(token, str) and token in special for token in (*named, *extra)):
-        return False
+        return None
     made.chat_template = template or made.chat_template
     try:
         made.compiled()
     except TemplateSyntaxError:  # transformers knows tags of its own
-        return False
-    return True
+        return None
+    return made
 
 
 class FileTokenizer:

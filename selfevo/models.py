@@ -11,7 +11,6 @@ from . import file_tokenizer
 from .codec import PLAIN, ByteCodec, ChatCodec
 from .endpoint_model import Endpoint as Endpoint
 from .errors import UserError, nearest
-from .file_tokenizer import FileTokenizer
 from .lora import Lora as Lora
 from .policies import LivePolicy, quiet
 from .records import Version
@@ -61,9 +60,7 @@ class Pretrained:
     def load(self, name: str) -> LivePolicy:
         """A live policy at version 000000. Raises UserError in one line when the model cannot be had or used."""
         source = self._found()
-        light = self._light(source)
-        tokenizer = self._completed(FileTokenizer(source)) if light else self._tokenizer(source)
-        model = self._placed(self._read(source)) if light else self._model(source)
+        tokenizer, model = self._light(source) or (self._tokenizer(source), self._model(source))
         limit = self._limit(model)
         ends = _ids(model.generation_config.eos_token_id)
         if (Path(source) / "adapter_config.json").exists():
@@ -77,23 +74,20 @@ class Pretrained:
         """The tokenizer alone, with the chat template of `load`."""
         return self._tokenizer(self._found())
 
-    def _light(self, source: str) -> bool:
-        """Whether model and tokenizer can be read without transformers, whose import takes seconds."""
+    def _light(self, source: str) -> tuple[Any, Any] | None:
+        """Tokenizer and model read without transformers, whose import takes seconds; None where only transformers reads them."""
         if self.lora is not None or self.attn != "sdpa" or not Path(source).is_dir():
-            return False
-        from .decoder import files
-
-        try:
-            return files.readable(source) and file_tokenizer.readable(source, self._template())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it is in no order, which transformers puts into words
-            return False
-
-    def _read(self, source: str) -> Any:
+            return None
         import torch
 
         from .decoder import files
 
-        return files.load(source, None if self.dtype == "auto" else getattr(torch, self.dtype))
+        try:
+            tokenizer = file_tokenizer.read(source, self._template())
+            model = None if tokenizer is None else files.read(source, None if self.dtype == "auto" else getattr(torch, self.dtype))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it is in no order, which transformers puts into words
+            return None
+        return None if model is None else (self._completed(tokenizer), self._placed(model))
 
     def _placed(self, model: Any) -> Any:
         """The model on its device."""

@@ -167,10 +167,12 @@ class LivePolicy:
         from .decoder import files
 
         try:
-            wrong = files.refill(self.model, path)
+            state = files.tensors(path)
         except (OSError, SafetensorError) as error:
             raise StoreError(f"{path}: {_line(error)}") from error
-        _same(wrong, path)
+        mine = dict(self.model.named_parameters())
+        _same(_differing(mine, state), path)
+        _fill(mine, state)
 
     def _reload_adapter(self, path: Path) -> None:
         from peft import get_peft_model_state_dict
@@ -187,7 +189,7 @@ class LivePolicy:
 
 def is_light(model: Any) -> bool:
     """Whether the model is one of ours, made without transformers."""
-    return type(model).__name__ == "DecoderLM" and type(model).__module__ == "selfevo.decoder.model"  # which need not be imported
+    return hasattr(model, "whole")
 
 
 def is_adapted(model: Any) -> bool:
@@ -212,12 +214,22 @@ def _own(model: Any) -> Iterator[Tensor]:
 
 
 def _copy_into(module: Any, state: dict[str, Tensor], where: str) -> None:
-    import torch
-
     mine = module.state_dict()
-    wrong = sorted(k for k in mine.keys() | state.keys() if k not in mine or k not in state or mine[k].shape != state[k].shape)
+    wrong = _differing(mine, state)
     if wrong:
         raise StoreError(f"{where}: does not fit this policy ('{wrong[0]}' and {len(wrong) - 1} more tensors differ in name or shape)")
+    _fill(mine, state)
+
+
+def _differing(mine: dict[str, Tensor], state: dict[str, Tensor]) -> list[str]:
+    """Names of tensors that only one of them has, or that have another shape."""
+    return sorted(k for k in mine.keys() | state.keys() if k not in mine or k not in state or mine[k].shape != state[k].shape)
+
+
+def _fill(mine: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    """Copy saved tensors into ours, which stay the same objects."""
+    import torch
+
     with torch.no_grad():
         for name, tensor in mine.items():
             tensor.copy_(state[name])

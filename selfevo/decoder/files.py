@@ -15,15 +15,31 @@ from .model import BIASES, DecoderLM
 CONFIG, GENERATION, WEIGHTS = "config.json", "generation_config.json", "model.safetensors"
 
 
-def readable(folder: str | Path) -> bool:
-    """Whether a folder holds a model that `DecoderLM` computes exactly as its own class does: a known family of plain attention and
-    rotary embeddings by position alone, unquantised, without dropout, in one file of exactly the tensors expected."""
+def read(folder: str | Path, dtype: torch.dtype | None = None) -> DecoderLM | None:
+    """A folder's model on the CPU, in evaluation mode; `dtype` None: what its config says, else what the file holds. None where the file
+    does not hold exactly the tensors of a model that `DecoderLM` computes as its own class does (`_plain`)."""
     path = Path(folder)
     if not (path / CONFIG).is_file() or not (path / WEIGHTS).is_file():
-        return False
+        return None
     config = _json(path / CONFIG)
+    if not _plain(config):
+        return None
+    with torch.device("meta"):
+        model = DecoderLM(config, _json(path / GENERATION) if (path / GENERATION).is_file() else {})
+    if _header(path / WEIGHTS) != {name: list(p.shape) for name, p in model.named_parameters()}:
+        return None
+    state, said = tensors(path), config.get("dtype") or config.get("torch_dtype")
+    wanted = dtype or (getattr(torch, said) if said else next(iter(state.values())).dtype)
+    model.load_state_dict({name: tensor.to(wanted) for name, tensor in state.items()}, assign=True, strict=False)
+    if config.get("tie_word_embeddings", False):
+        model.lm_head.weight = model.model.embed_tokens.weight
+    return model.eval()
+
+
+def _plain(config: Mapping[str, Any]) -> bool:
+    """Whether a config is of a known family with plain attention and rotary embeddings by position alone, unquantised, without dropout."""
     rope = config.get("rope_parameters") or {"rope_type": "default", "rope_theta": config.get("rope_theta")}
-    plain = (
+    return bool(
         (config.get("architectures") or [None])[0] in BIASES
         and config.get("hidden_act") == "silu"
         and set(rope) <= {"rope_type", "rope_theta"} and rope.get("rope_type", "default") == "default" and rope.get("rope_theta")
@@ -31,32 +47,6 @@ def readable(folder: str | Path) -> bool:
         and not _windowed(config)
         and all(config.get(key) is not None for key in ("num_key_value_heads", "rms_norm_eps", "max_position_embeddings"))
     )  # fmt: skip
-    return bool(plain) and _header(path / WEIGHTS) == _expected(config)
-
-
-def load(folder: str | Path, dtype: torch.dtype | None = None) -> DecoderLM:
-    """The model on the CPU, in evaluation mode; `dtype` None: what its config says, else what the file holds."""
-    path = Path(folder)
-    config, state = _json(path / CONFIG), tensors(path)
-    said = config.get("dtype") or config.get("torch_dtype")
-    wanted = dtype or (getattr(torch, said) if said else next(iter(state.values())).dtype)
-    with torch.device("meta"):
-        model = DecoderLM(config, _json(path / GENERATION) if (path / GENERATION).is_file() else {})
-    model.load_state_dict({name: tensor.to(wanted) for name, tensor in state.items()}, assign=True, strict=False)
-    if config.get("tie_word_embeddings", False):
-        model.lm_head.weight = model.model.embed_tokens.weight
-    return model.eval()
-
-
-def refill(model: DecoderLM, folder: str | Path) -> list[str]:
-    """Copy a file's tensors into the model's, which stay the same objects. Returns the names that differ, and then copies nothing.
-    Raises what `tensors` does."""
-    mine, state = dict(model.named_parameters()), tensors(folder)
-    wrong = sorted(n for n in mine.keys() | state.keys() if n not in mine or n not in state or mine[n].shape != state[n].shape)
-    with torch.no_grad():
-        for name, tensor in mine.items() if not wrong else ():
-            tensor.copy_(state[name])
-    return wrong
 
 
 def tensors(folder: str | Path) -> dict[str, Tensor]:
@@ -76,12 +66,6 @@ def save(model: DecoderLM, folder: Path) -> None:
     _write(folder / GENERATION, model.generation_config.to_dict())
     state = {name: p.detach().contiguous() for name, p in model.named_parameters()}  # tied tensors come once
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-
-
-def _expected(config: Mapping[str, Any]) -> dict[str, list[int]]:
-    """{name: shape} of what the file of such a model holds."""
-    with torch.device("meta"):
-        return {name: list(p.shape) for name, p in DecoderLM(config, {}).named_parameters()}
 
 
 def _header(file: Path) -> dict[str, list[int]]:

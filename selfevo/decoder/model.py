@@ -161,11 +161,20 @@ class DecoderLM(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What transformers' class answers; see `whole`."""
-        return self.whole().train(self.training)(*args, **kwargs)
+        return self._in_this_mode()(*args, **kwargs)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """What transformers' class generates; see `whole`."""
-        return self.whole().train(self.training).generate(*args, **kwargs)
+        return self._in_this_mode().generate(*args, **kwargs)
+
+    def _in_this_mode(self) -> Any:
+        """transformers' class, training or not and recomputing activations or not as this model is."""
+        model = self.whole().train(self.training)
+        if self.is_gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        else:
+            model.gradient_checkpointing_disable()
+        return model
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has tensors of its own, and makes a class of its own around them."""

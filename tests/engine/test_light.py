@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from selfevo.decoder import files
 from selfevo.decoder.model import DecoderLM
 from selfevo.errors import UserError
-from selfevo.file_tokenizer import FileTokenizer, readable
+from selfevo.file_tokenizer import FileTokenizer, read
 from selfevo.models import BUNDLED, Pretrained
 
 FAMILIES = ["Qwen3", "Llama", "Mistral"]
@@ -140,6 +140,16 @@ def test_a_copy_shares_no_tensor_and_makes_a_class_of_its_own(folders):
     assert model.lm_head.weight.any()
 
 
+def test_a_call_recomputes_activations_where_the_model_is_to(folders):
+    model, ids = light(folders["Qwen3"]).model.train(), torch.tensor([[20, 21, 22]])
+    model.gradient_checkpointing_enable()
+    model(ids).logits.sum().backward()
+    assert model.whole().is_gradient_checkpointing and model.whole().training
+    model.gradient_checkpointing_disable()
+    model.eval()(ids)
+    assert not model.whole().is_gradient_checkpointing and not model.whole().training
+
+
 def changed(tmp_path: Path, name: str, values: dict) -> Path:
     folder = write_checkpoint(tmp_path, "Qwen3")
     file = folder / name
@@ -160,7 +170,7 @@ def changed(tmp_path: Path, name: str, values: dict) -> Path:
 )
 def test_what_another_computation_needs_is_left_to_transformers(tmp_path, values):
     folder = changed(tmp_path, files.CONFIG, values)
-    assert not files.readable(folder)
+    assert files.read(folder) is None
     if "architectures" not in values:
         assert type(light(folder).model).__module__.startswith("transformers.")
 
@@ -176,12 +186,12 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused_in_the_same_words(tmp_path)
 
 @pytest.mark.parametrize("values", [{"add_bos_token": True}, {"tokenizer_class": "LlamaTokenizer"}, {"eos_token": "new"}], ids=str)
 def test_a_tokenizer_that_says_more_than_its_files_is_left_to_transformers(tmp_path, values):
-    assert not readable(changed(tmp_path, "tokenizer_config.json", values))
+    assert read(changed(tmp_path, "tokenizer_config.json", values)) is None
 
 
 def test_a_template_with_tags_of_transformers_is_left_to_it(folders):
     tagged = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
-    assert readable(folders["tiny"]) and not readable(folders["tiny"], tagged)
+    assert read(folders["tiny"]) is not None and read(folders["tiny"], tagged) is None
 
 
 @pytest.mark.slow

@@ -16,27 +16,29 @@ from selfevo.quick import quick
 from selfevo.records import Task, Trajectory, Turn, digest
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
-    a: int
-    b: str = "b"
-    c: list[int] = field(default_factory=list)
+class Marked:
+    """What both records do once they are made."""
+
+    __slots__ = ()
 
     def __post_init__(self) -> None:
         if self.a < 0:
             object.__setattr__(self, "b", "negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Plain(Marked):
+    a: int
+    b: str = "b"
+    c: list[int] = field(default_factory=list)
 
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Quick:
+class Quick(Marked):
     a: int
     b: str = "b"
     c: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.a < 0:
-            object.__setattr__(self, "b", "negative")
 
 
 @pytest.mark.parametrize(("given_", "named"), [((1,), {}), ((-1, "x"), {}), ((1, "x", [2]), {}), ((), {"a": 1, "c": [3]})])
