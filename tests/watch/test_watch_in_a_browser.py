@@ -88,6 +88,7 @@ def points(page):
     figure = page.locator(".panel:not([hidden]) figure").first
     if not figure.locator("details[open]").count():
         figure.locator("summary").click()
+        figure.locator("tbody tr").first.wait_for()  # a browser reports an opened fold in a later task, and the page then fills it
     return figure.locator("tbody tr").count()
 
 
