@@ -6,9 +6,9 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks import trl_peer
 from selfevo import spec
@@ -22,14 +22,18 @@ TASKS, GROUP, MAX_TOKENS = 16, 16, 96
 
 @dataclass
 class Ran:
-    """What one repeat did: replies generated and trained on, their tokens, seconds of the updates, and seconds with loading."""
+    """What one repeat did in each update: replies generated and trained on, their tokens, their mean reward, and when it had ended, in
+    seconds from the start of the first; and the seconds of it all, loading and the last checkpoint included."""
 
-    replies: int
-    tokens: int
-    steady: float
+    replies: list[int]
+    tokens: list[int]
+    ended: list[float]
     whole: float
-    rewards: list[float] = field(default_factory=list)
-    """Mean reward of each update."""
+    rewards: list[float]
+
+    def later(self, what: Literal["replies", "tokens"]) -> float:
+        """`what` a second, after the first update: the first use of anything is slow."""
+        return sum(getattr(self, what)[1:]) / (self.ended[-1] - self.ended[0])
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,12 @@ def overrides(sizes: Sizes, dtype: str) -> list[str]:
 
 
 class Stopwatch(Observer):
-    """From the start of the first stage to the commit of the last one; the last checkpoint comes after it (TRL writes none)."""
+    """From the start of the first stage to the commit of the last one; the last checkpoint comes after it (TRL writes none).
+    `trained`: the commits of stages that trained, in seconds from the start."""
 
     def __init__(self) -> None:
         self.began = self.ended = 0.0
+        self.trained: list[float] = []
 
     def stage(self, path: str, stage: str, kind: str, iteration: int, total: int) -> None:
         """A stage begins."""
@@ -69,6 +75,8 @@ class Stopwatch(Observer):
     def line(self, line: Mapping[str, Any]) -> None:
         """A stage was committed."""
         self.ended = time.perf_counter()
+        if line["stage"] == "train":
+            self.trained.append(self.ended - self.began)
 
 
 class Ours:
@@ -90,9 +98,9 @@ class Ours:
         if broken:
             raise RuntimeError(f"a reply of the run ended in error: {broken}")
         samples = done.world.history["train/samples"]
-        tokens = sum(r.trajectory.length for rows in self.rows for r in rows)
+        tokens = [sum(r.trajectory.length for r in rows) for rows in self.rows]
         rewards = [sum(r.reward("exact") or 0.0 for r in rows) / len(rows) for rows in self.rows]
-        return Ran(int(sum(samples)), tokens, watch.ended - watch.began, whole, rewards)
+        return Ran([int(n) for n in samples], tokens, watch.trained, whole, rewards)
 
 
 def data(rows: Sequence[Sequence[Row]], group: int, tokenizer: Any) -> list[dict[str, str]]:
@@ -146,7 +154,7 @@ class Theirs:
             def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 marks.append(time.perf_counter())
 
-            on_train_end = on_train_begin
+            on_step_end = on_train_begin
 
         self.tokens, self.rewards = [], []
         with tempfile.TemporaryDirectory() as folder:
@@ -157,5 +165,5 @@ class Theirs:
             whole = time.perf_counter() - began
         if made.state.global_step != self.sizes.updates:
             raise RuntimeError(f"TRL took {made.state.global_step} steps of {self.sizes.updates}")
-        replies = sum(map(len, self.rewards))
-        return Ran(replies, sum(self.tokens), marks[1] - marks[0], whole, [sum(r) / len(r) for r in self.rewards])
+        ended = [mark - marks[0] for mark in marks[1:]]
+        return Ran([len(r) for r in self.rewards], self.tokens, ended, whole, [sum(r) / len(r) for r in self.rewards])

@@ -21,14 +21,23 @@ def keep_freed_memory(policies: Iterable[Any]) -> bool:
     """Has glibc keep freed blocks, if the policies are small and all of their weights are on a CPU; whether it does now.
 
     An update of the bundled policy frees and asks again for tens of megabytes at a time. Each time glibc returned them to the system,
-    which handed out empty pages one by one on the next touch: some 20,000 page faults an update, 3 to 5 % of its time (of a run in one
-    process; where calls of the engine are divided, a fork makes all pages anew).
+    which handed out empty pages one by one on the next touch: some 20,000 page faults an update, 3 to 5 % of its time.
     """
     models = [p.model for p in policies if p.model is not None]
     parameters = [t for model in models for t in model.parameters()]
     if not parameters or sum(t.numel() for t in parameters) > SMALL or any(t.device.type != "cpu" for t in parameters):
         return False
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    mallopt = _glibc("mallopt")
     return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, KEPT))
+
+
+def give_back_freed_memory() -> None:
+    """Has glibc give everything back that is free now, however much is to be kept from now on."""
+    trim = _glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _glibc(name: str) -> Any:
+    """A function of glibc; None elsewhere (musl has neither of them)."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

@@ -59,6 +59,11 @@ def fits(model: Any) -> bool:
     return all(type(m) is nn.Linear for m in linear) and not any(hasattr(p, "ds_id") for p in model.parameters())
 
 
+def small(model: Any) -> bool:
+    """Whether it has at most `JOINED` parameters."""
+    return sum(p.numel() for p in model.parameters()) <= JOINED
+
+
 class Weights:
     """Views of a model's parameters (with gradient where they have one), and joined copies of a small model's."""
 
@@ -69,7 +74,7 @@ class Weights:
         self.eps: float = config.rms_norm_eps
         self.embedding, self.last_norm = inner.embed_tokens, inner.norm.weight
         self.head, self.head_bias = model.lm_head.weight.t(), model.lm_head.bias
-        self.join = sum(p.numel() for p in model.parameters()) <= JOINED
+        self.join = small(model)
         self.layers = [self._layer(x) for x in inner.layers]
 
     def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,81 +5,89 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..decoder.step import Step
-from ..decoder.weights import fits
+from ..decoder.weights import fits, small
 from ..errors import LOWER, EngineError
 from ..policies import evaluating
 from ..protocols import Completion, GenerateRequest
 from .direct import Direct
 from .draws import Draws
-from .parts import ROWS, deal, divided, possible
+from .parts import ROWS, deal, possible
 from .slots import Slots
 from .stops import Stops
+from .workers import Workers
 
 ROOM = 512
 """Columns of the cache that a reply starts with, if it may be that long."""
 
 
 def decode(
-    policy: Any, requests: Sequence[GenerateRequest], max_batch: int, cache_tokens: int, prefill_tokens: int, processes: int | None = 1
+    policy: Any,
+    requests: Sequence[GenerateRequest],
+    max_batch: int,
+    cache_tokens: int,
+    prefill_tokens: int,
+    workers: Workers,
+    processes: int | None = 1,
 ) -> list[Completion]:
-    """Completions in the order of `requests`, whose contexts all fit. `processes`: most of them; None: PyTorch's number of threads."""
-    model = policy.model
+    """Completions in the order of `requests`, whose contexts all fit. `processes`: most of them; None: PyTorch's number of threads.
+    `workers` do `draw`."""
     # A fixed order, whatever the caller's: longest context first, equal contexts together.
     order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].context), requests[i].context, requests[i].seed))
     ordered = [requests[i] for i in order]
     limit = policy.codec.limit
     longest = max(min(len(r.context) + r.sampling.max_tokens, limit) for r in requests)
     rows = max(1, min(max_batch, cache_tokens // longest, len(requests)))
-    with evaluating(model), torch.no_grad():
-        lean = Step(model, limit) if fits(model) else None
-        parts = _parts(lean, rows, processes)
-
-        def run(some: list[int]) -> list[Completion]:
-            batch = Batch(policy, [ordered[i] for i in some], -(-rows // parts), prefill_tokens, lean)
-            batch.run()
-            return [batch.replies[at] for at in range(len(some))]
-
+    with evaluating(policy.model), torch.no_grad():
+        parts = _parts(policy.model, rows, processes)
         dealt = deal(ordered, parts) if parts > 1 else [list(range(len(ordered)))]
-        with _single_threaded(len(dealt) > 1):
-            done = divided([partial(run, some) for some in dealt])
+        asked = [([ordered[i] for i in some], -(-rows // parts), prefill_tokens) for some in dealt]
+        if len(asked) == 1:
+            done = [draw(policy, *asked[0])]
+        else:
+            with _single_threaded():
+                done = workers.do(policy, asked)
     replies = {order[i]: reply for some, those in zip(dealt, done, strict=True) for i, reply in zip(some, those, strict=True)}
     return [replies[index] for index in range(len(requests))]
 
 
-def _parts(lean: Step | None, rows: int, processes: int | None) -> int:
+def draw(policy: Any, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int) -> list[Completion]:
+    """Completions of ordered requests, at most `rows` of them at a time."""
+    batch = Batch(policy, requests, rows, prefill_tokens)
+    batch.run()
+    return [batch.replies[at] for at in range(len(requests))]
+
+
+def _parts(model: Any, rows: int, processes: int | None) -> int:
     """Into how many parts to divide: several for a small model on a CPU, and rows enough for each."""
-    if lean is None or not lean.weights.join or lean.cos.device.type != "cpu" or not possible():
+    if not possible() or not fits(model) or not small(model) or next(model.parameters()).device.type != "cpu":
         return 1
     return max(1, min(torch.get_num_threads() if processes is None else processes, rows // ROWS))
 
 
-def _computing(model: Any, slots: Slots, lean: Step | None) -> Any:
-    """What computes a model over slots: Llama-shaped ones from their weights, others through transformers."""
-    if lean is not None:
-        return Direct(model, slots, lean)
+def _computing(model: Any, slots: Slots, limit: int) -> Any:
+    """What computes a model over slots, up to position `limit`: Llama-shaped ones from their weights, others through transformers."""
+    if fits(model):
+        return Direct(model, slots, Step(model, limit))
     from .hooked import Hooked
 
     return Hooked(model, slots)
 
 
 @contextmanager
-def _single_threaded(wanted: bool) -> Iterator[None]:
-    """One thread for each operation inside, if `wanted`."""
+def _single_threaded() -> Iterator[None]:
+    """One thread for each operation inside."""
     threads = torch.get_num_threads()
-    if wanted:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        if wanted:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
 
 
 class Batch:
@@ -88,12 +96,12 @@ class Batch:
     A row whose reply has ended stays until a sixteenth of the rows are such, since taking rows out costs about a tenth of a step.
     """
 
-    def __init__(self, policy: Any, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int, lean: Step | None):
+    def __init__(self, policy: Any, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int):
         self.policy, self.requests, self.prefill_tokens, self.rows = policy, requests, prefill_tokens, rows
         self.slots = slots = Slots()
-        self.model = _computing(policy.model, slots, lean)
-        self.device = next(policy.model.parameters()).device
         self.limit = limit = policy.codec.limit
+        self.model = _computing(policy.model, slots, limit)
+        self.device = next(policy.model.parameters()).device
         room = [min(r.sampling.max_tokens, limit - len(r.context)) for r in requests]
         self.room = torch.tensor(room, device=self.device)
         slots.begin(rows, max(len(r.context) + min(ROOM, n) for r, n in zip(requests, room, strict=True)))

@@ -46,6 +46,7 @@ class Native:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UserError(f"engine.{name} must be at least 1, got {value}")
         self.policy: Any = None
+        self._workers: Any = None
         self.alone = False
         """Nothing else computes or speaks in this process while a call is under way: the run says so where it holds."""
 
@@ -58,10 +59,15 @@ class Native:
         self.policy = policy
 
     def twin(self) -> Native:
-        """The same engine for another thread: nothing is kept between calls but the policy."""
+        """The same engine for another thread, without a policy yet."""
         other = copy.copy(self)
-        other.policy, other.alone = None, False
+        other.policy, other._workers, other.alone = None, None, False
         return other
+
+    def close(self) -> None:
+        """End the processes that drew parts of the replies; a later call begins new ones."""
+        if self._workers is not None:
+            self._workers.close()
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Completion]:
         """One completion per request, in order. Raises EngineError naming the request when a context does not fit."""
@@ -73,10 +79,13 @@ class Native:
                 raise EngineError(f"request {index}: prompt longer than the context ({len(request.context)} of {limit} tokens)")
         if not requests:
             return []
-        from .decoding import decode
+        from .decoding import decode, draw
+        from .workers import Workers
 
+        if self._workers is None:
+            self._workers = Workers(draw)
         processes = 1 if self.processes is None and not self.alone else self.processes
-        return decode(policy, requests, self.max_batch, self.cache_tokens, self.prefill_tokens, processes)
+        return decode(policy, requests, self.max_batch, self.cache_tokens, self.prefill_tokens, self._workers, processes)
 
     def score(
         self, requests: Sequence[ScoreRequest], want: Literal["sampled", "topk", "full"] = "sampled", k: int = 0

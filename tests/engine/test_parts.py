@@ -1,12 +1,6 @@
-"""Replies drawn in several processes are those of one, and whatever ends a process ends the call."""
+"""Replies drawn in several processes are those of one, with the weights as they are at each call."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,26 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfevo.engines import Native, parts
-from selfevo.engines.parts import deal, divided
-from selfevo.errors import EngineError, UserError
+from selfevo.engines import Native
+from selfevo.engines.parts import deal
+from selfevo.errors import UserError
 from selfevo.protocols import GenerateRequest, Sampling
-
-
-@pytest.fixture
-def no_one_left():
-    """Every process that began meanwhile has ended and been waited for."""
-    before = set(children())
-    yield
-    assert set(children()) <= before
-
-
-def children():
-    """Processes that this one has begun, the ended ones that nobody waited for among them."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                yield int(stat.parent.name)
 
 
 def native(policy, **settings):
@@ -76,7 +54,22 @@ def test_replies_of_two_processes_are_those_of_one_and_repeat_bit_for_bit(polici
     assert native(policies(), processes=2).generate(asked) == two
 
 
-def test_threads_are_as_before_and_nothing_is_left_running(policies, two_threads, no_one_left):
+def test_weights_that_change_between_calls_are_seen_by_processes_that_live_on(policies, monkeypatch):
+    policy, asked, forked, fork = policies().fork(), requests(4, 16, Sampling(12)), [], os.fork
+    monkeypatch.setattr(os, "fork", lambda: forked.append(1) or fork())
+    engine, seen = native(policy, processes=2), []
+    for scale in (1.0, 1.5, 0.25):
+        with torch.no_grad():
+            for p in policy.model.parameters():
+                p.mul_(scale)
+        seen.append(engine.generate(asked))
+        assert seen[-1] == native(policy.fork(), processes=2).generate(asked), "as of processes that begin now"
+    assert len({tuple(r.tokens for r in replies) for replies in seen}) == 3
+    assert len(forked) == 1 + 3
+    engine.close()
+
+
+def test_threads_are_as_before(policies, two_threads):
     native(policies(), processes=2).generate(requests(4, 16, Sampling(8)))
     assert torch.get_num_threads() == 2
 
@@ -89,65 +82,14 @@ def test_a_call_is_divided_only_where_nothing_else_is_in_the_process(policies, t
     assert not forked
     engine.alone = True
     engine.generate(asked)
-    assert len(forked) == 1
+    engine.generate(asked)
+    assert len(forked) == 1, "it lives on"
     twin = engine.twin()
     twin.load(policies())
     twin.generate(asked)
     assert len(forked) == 1
     engine.generate(asked[:32])  # too few for two
     assert len(forked) == 1
-
-
-def test_the_error_of_another_process_is_raised_here(no_one_left):
-    def fails():
-        raise EngineError("request 7: no")
-
-    with pytest.raises(EngineError, match="request 7: no"):
-        divided([lambda: 1, lambda: 2, fails])
-
-
-def test_a_process_that_is_killed_is_an_error_that_says_what_to_do(no_one_left):
-    with pytest.raises(EngineError, match=r"has ended without them \(out of memory\?\); engine.processes=1 does without"):
-        divided([lambda: 1, lambda: os.kill(os.getpid(), signal.SIGKILL)])
-
-
-def test_a_process_that_stalls_is_an_error_that_says_what_to_do(monkeypatch, no_one_left):
-    monkeypatch.setattr(parts, "PATIENCE", (0.1, 1.0))
-    with pytest.raises(EngineError, match=r"has stalled; engine.processes=1 does without"):
-        divided([lambda: 1, lambda: time.sleep(600)])
-
-
-def test_an_interrupt_ends_every_process_of_the_call(no_one_left):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        divided([interrupted, lambda: time.sleep(600)])
-
-
-def test_who_kills_the_first_process_kills_them_all(tmp_path):
-    """A run's lock goes with its processes: none may hold it once the run was killed."""
-    file = tmp_path / "pid"
-    code = (
-        "import os, time; from pathlib import Path; from selfevo.engines.parts import divided\n"
-        f"divided([lambda: time.sleep(600), lambda: (Path({str(file)!r}).write_text(str(os.getpid())), time.sleep(600))])"
-    )
-    first = subprocess.Popen([sys.executable, "-c", code])
-    end = time.monotonic() + 60
-    while not file.exists() or not file.read_text():
-        assert first.poll() is None and time.monotonic() < end
-        time.sleep(0.05)
-    first.kill()
-    first.wait()
-    other = Path("/proc", file.read_text(), "stat")
-    while other.exists() and other.read_text().rpartition(")")[2].split()[0] != "Z":  # a zombie waits for whoever adopted it
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def test_results_come_in_the_order_of_the_jobs_whatever_their_size():
-    big = list(range(100_000))
-    assert divided([lambda: "here", lambda: big, lambda: "third"]) == ["here", big, "third"]
 
 
 def test_less_than_one_process_is_refused():
