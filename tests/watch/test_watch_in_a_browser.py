@@ -237,11 +237,13 @@ def test_hostile_outputs_are_shown_and_stay_inert(kind, tmp_path, write, opened)
     page.wait_for_timeout(300)
     assert page.evaluate("window.hit") is None
     assert page.locator(".browser .turn.policy pre").inner_text() == text
+    page.locator(".failures button").first.wait_for()
     assert text in page.locator(".failures").inner_text()
     page.locator(".browser .detail").evaluate("x => x.querySelector('h3').textContent = 'another'")
     page.locator(".failures button").first.click()
     seen.until("() => document.querySelector('.browser .detail h3').textContent === 'main.0/rollout/0.0'")
-    assert text in page.locator(".log pre").inner_text() and page.locator(".panel:not([hidden]) h2").inner_text() == text
+    seen.until("text => document.querySelector('.log pre').textContent.includes(text)", text)
+    assert page.locator(".panel:not([hidden]) h2").inner_text() == text
     assert page.locator("main img, main iframe, main style, main link, main base, main script, main a[href]").count() == 0
     assert page.locator("script:not([src^='/'])").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
