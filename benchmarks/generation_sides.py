@@ -13,6 +13,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from benchmarks.workloads import lengths, prompt, tasks
 from selfevo.codec import ChatCodec
 from selfevo.engines import Native
+from selfevo.freed import keep_freed_memory
 from selfevo.protocols import GenerateRequest, Sampling
 
 GROUP = 16
@@ -43,6 +44,10 @@ def batch(codec: Any, rows: int, grouped: bool, high: int, mean: float) -> Batch
     return Batch(tuple(contexts[i // group] for i in range(rows)), tuple(lengths(rows, high, mean)))
 
 
+ROWS = 512
+"""The largest batch; replies run at once."""
+
+
 class Endless(ChatCodec):
     """A codec whose replies end at their length only."""
 
@@ -54,14 +59,15 @@ class Ours:
 
     def __init__(self, live: Any):
         self.live = replace(live, codec=Endless(live.tokenizer, live.codec.limit))
+        self.engine = Native(max_batch=ROWS)
+        self.engine.alone = True  # as in a run of one process
+        keep_freed_memory([self.live])  # so does a run
+        self.engine.load(self.live)
         self.given_tokens = 0
 
     def run(self, given: Batch) -> None:
         """Answer a batch."""
-        engine = Native(max_batch=max(256, len(given.limits)))
-        engine.alone = True  # as in a run of one process
-        engine.load(self.live)
-        replies = engine.generate([
+        replies = self.engine.generate([
             GenerateRequest(c, i, Sampling(max_tokens=n)) for i, (c, n) in enumerate(zip(given.contexts, given.limits, strict=True))
         ])  # fmt: skip
         self.given_tokens = check([len(r.tokens) for r in replies], given, "the native engine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,16 @@ from torch.nn.functional import rms_norm, silu
 from .functions import turned
 from .weights import Layer, Weights, project
 
+Room = Callable[[Sequence[int], torch.dtype, Callable[[Tensor], object]], Tensor]
+"""Gives a tensor of a shape and type, filled by a function that writes to it."""
+
+
+def anywhere(shape: Sequence[int], dtype: torch.dtype, fill: Callable[[Tensor], object]) -> Tensor:
+    """A tensor of its own."""
+    tensor = torch.empty(tuple(shape), dtype=dtype)
+    fill(tensor)
+    return tensor
+
 
 class Step:
     """The weights as they are now (for one call of `generate`), and the step.
@@ -20,8 +31,9 @@ class Step:
     [n, heads, width] see, [n, heads * width].
     """
 
-    def __init__(self, model: Any, length: int):
-        """`length`: positions 0..length-1 will be decoded."""
+    def __init__(self, model: Any, length: int, room: Room = anywhere):
+        """`length`: positions 0..length-1 will be decoded. `room`: where copies of a small model's matrices on a CPU lie."""
+        self.room = room
         self.weights = w = Weights(model)
         self.exact = w.embedding.weight.dtype in (torch.float32, torch.float64)
         self.rows = w.join and w.embedding.weight.device.type == "cpu"
@@ -80,11 +92,13 @@ class Step:
 
     def _scaled(self, matrix: Tensor, norm: Tensor) -> Tensor:
         """diag(norm) @ matrix."""
-        return torch.mul(matrix, norm.unsqueeze(1), out=matrix.new_empty(matrix.shape) if self.rows else None)
+        if not self.rows:
+            return matrix * norm.unsqueeze(1)
+        return self.room(matrix.shape, matrix.dtype, lambda out: torch.mul(matrix, norm.unsqueeze(1), out=out))
 
     def _lying(self, matrix: Tensor) -> Tensor:
         """A matrix [inputs, outputs] with its rows along memory, if it may be copied: times few tokens it takes up to a third less time."""
-        return matrix.contiguous() if self.rows else matrix
+        return self.room(matrix.shape, matrix.dtype, lambda out: out.copy_(matrix)) if self.rows else matrix
 
 
 def added(h: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..decoder.step import Step
+from ..decoder.step import Room, Step, anywhere
 from ..decoder.weights import fits, small
 from ..errors import LOWER, EngineError
 from ..policies import evaluating
@@ -36,7 +36,7 @@ def decode(
     processes: int | None = 1,
 ) -> list[Completion]:
     """Completions in the order of `requests`, whose contexts all fit. `processes`: most of them; None: PyTorch's number of threads.
-    `workers` do `draw`."""
+    `workers` prepare with `stepping` and do `draw`."""
     # A fixed order, whatever the caller's: longest context first, equal contexts together.
     order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].context), requests[i].context, requests[i].seed))
     ordered = [requests[i] for i in order]
@@ -48,7 +48,7 @@ def decode(
         dealt = deal(ordered, parts) if parts > 1 else [list(range(len(ordered)))]
         asked = [([ordered[i] for i in some], -(-rows // parts), prefill_tokens) for some in dealt]
         if len(asked) == 1:
-            done = [draw(policy, *asked[0])]
+            done = [draw(policy, stepping(policy), *asked[0])]
         else:
             with _single_threaded():
                 done = workers.do(policy, asked)
@@ -56,9 +56,14 @@ def decode(
     return [replies[index] for index in range(len(requests))]
 
 
-def draw(policy: Any, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int) -> list[Completion]:
+def stepping(policy: Any, room: Room = anywhere) -> Step | None:
+    """The decode step of a Llama-shaped policy, for one call; None for others."""
+    return Step(policy.model, policy.codec.limit, room) if fits(policy.model) else None
+
+
+def draw(policy: Any, step: Step | None, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int) -> list[Completion]:
     """Completions of ordered requests, at most `rows` of them at a time."""
-    batch = Batch(policy, requests, rows, prefill_tokens)
+    batch = Batch(policy, step, requests, rows, prefill_tokens)
     batch.run()
     return [batch.replies[at] for at in range(len(requests))]
 
@@ -70,10 +75,10 @@ def _parts(model: Any, rows: int, processes: int | None) -> int:
     return max(1, min(torch.get_num_threads() if processes is None else processes, rows // ROWS))
 
 
-def _computing(model: Any, slots: Slots, limit: int) -> Any:
-    """What computes a model over slots, up to position `limit`: Llama-shaped ones from their weights, others through transformers."""
-    if fits(model):
-        return Direct(model, slots, Step(model, limit))
+def _computing(model: Any, slots: Slots, step: Step | None) -> Any:
+    """What computes a model over slots: Llama-shaped ones from their weights, others through transformers."""
+    if step is not None:
+        return Direct(model, slots, step)
     from .hooked import Hooked
 
     return Hooked(model, slots)
@@ -96,12 +101,12 @@ class Batch:
     A row whose reply has ended stays until a sixteenth of the rows are such, since taking rows out costs about a tenth of a step.
     """
 
-    def __init__(self, policy: Any, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int):
+    def __init__(self, policy: Any, step: Step | None, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int):
         self.policy, self.requests, self.prefill_tokens, self.rows = policy, requests, prefill_tokens, rows
         self.slots = slots = Slots()
-        self.limit = limit = policy.codec.limit
-        self.model = _computing(policy.model, slots, limit)
+        self.model = _computing(policy.model, slots, step)
         self.device = next(policy.model.parameters()).device
+        self.limit = limit = policy.codec.limit
         room = [min(r.sampling.max_tokens, limit - len(r.context)) for r in requests]
         self.room = torch.tensor(room, device=self.device)
         slots.begin(rows, max(len(r.context) + min(ROOM, n) for r, n in zip(requests, room, strict=True)))

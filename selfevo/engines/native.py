@@ -79,11 +79,11 @@ class Native:
                 raise EngineError(f"request {index}: prompt longer than the context ({len(request.context)} of {limit} tokens)")
         if not requests:
             return []
-        from .decoding import decode, draw
+        from .decoding import decode, draw, stepping
         from .workers import Workers
 
         if self._workers is None:
-            self._workers = Workers(draw)
+            self._workers = Workers(stepping, draw)
         processes = 1 if self.processes is None and not self.alone else self.processes
         return decode(policy, requests, self.max_batch, self.cache_tokens, self.prefill_tokens, self._workers, processes)
 

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import mmap
 import os
 import pickle
 import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from ..errors import EngineError
 from ..freed import give_back_freed_memory
 from ..policies import LivePolicy
 from ..records import Version
-from .slots import LINE
+from .shared import Room, room_for, share
 
 PATIENCE = 60.0, 10.0
 """Seconds, and times what the part of this process took: the longest wait for another one, whichever is more."""
@@ -40,6 +36,7 @@ class Known:
     def __init__(self, policy: LivePolicy):
         self.policy = weakref.ref(policy)
         share(policy.model.parameters())
+        self.room = room_for(policy.model.parameters())
         self.places = _places(policy.model)
 
     def is_(self, policy: LivePolicy) -> bool:
@@ -48,33 +45,35 @@ class Known:
 
 
 class Workers:
-    """`work(policy, *asked)` in several processes at once.
+    """`work(policy, made, *asked)` in several processes at once, where `made` is what `prepare(policy, room)` makes: here it fills the
+    room, before anybody works, and in the others it finds the same tensors there.
 
     The other processes begin at the first call and end at `close`, with this process, or with the thread that called. A policy that they
     do not know, or whose tensors have been exchanged, has them begin anew; changes inside the tensors are seen at the next call.
     Nobody else may compute in this process while they begin.
     """
 
-    def __init__(self, work: Callable[..., Any]):
-        self.work = work
+    def __init__(self, prepare: Callable[[LivePolicy, Room], Any], work: Callable[..., Any]):
+        self.prepare, self.work = prepare, work
         self.known: list[Known] = []
         self._lines: list[tuple[int, Connection]] = []
         self._begun_by: tuple[int, threading.Thread] | None = None
         self._end = weakref.finalize(self, _end, self._lines, os.getpid())
 
     def do(self, policy: LivePolicy, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """What `work(policy, *part)` gives for each part: the first is done here, every other one by a worker.
+        """What `work` gives for each part: the first is done here, every other one by a worker.
 
         Arguments and results are pickled. Whoever calls has PyTorch's threads set to one. Raises what `work` raised, and EngineError for a
         process that ends or stalls without an answer; all of them have ended then.
         """
         at = self._ready(policy, len(parts) - 1)
         try:
+            made = self.prepare(policy, self.known[at].room.again(fill=True))
             lines = self._lines[: len(parts) - 1]
             for (_, line), part in zip(lines, parts[1:], strict=True):
                 _send(line, (at, policy.version, part))
             began = time.monotonic()
-            results = [self.work(policy, *parts[0])]
+            results = [self.work(policy, made, *parts[0])]
             least, factor = PATIENCE
             end = time.monotonic() + max(least, factor * (time.monotonic() - began))
             results.extend(_answer(line, end) for _, line in lines)
@@ -136,26 +135,11 @@ class Workers:
             policy = policies[at]
             assert policy is not None
             try:
-                said: tuple[bool, Any] = True, self.work(replace(policy, version=version), *part)
+                made = self.prepare(policy, self.known[at].room.again(fill=False))
+                said: tuple[bool, Any] = True, self.work(replace(policy, version=version), made, *part)
             except Exception as error:  # raised again by the process that waits
                 said = False, error
             line.send(said)
-
-
-def share(tensors: Iterable[Tensor]) -> None:
-    """Move tensors on a CPU, which stay the same objects, to memory that forked processes see changes in.
-
-    Each begins with a cache line, as `models` has them: what a product rounds to depends on it.
-    """
-    found = [t for t in tensors if t.numel()]
-    sizes = [-(-t.numel() * t.element_size() // LINE) * LINE for t in found]
-    if not found:
-        return
-    memory, start = mmap.mmap(-1, sum(sizes)), 0  # the tensors hold on to it
-    for tensor, size in zip(found, sizes, strict=True):
-        moved = torch.frombuffer(memory, dtype=tensor.dtype, count=tensor.numel(), offset=start).view(tensor.shape)
-        tensor.data = moved.copy_(tensor.data)
-        start += size
 
 
 def _places(model: Any) -> tuple[int, ...]:

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfevo.engines import workers
-from selfevo.engines.workers import Workers, share
+from selfevo.engines.shared import Room, share
+from selfevo.engines.workers import Workers
 from selfevo.errors import EngineError
 
 
@@ -35,8 +36,8 @@ def made():
     """`made(work)`: workers that end with the test."""
     every = []
 
-    def make(work):
-        every.append(Workers(work))
+    def make(work, prepare=nothing):
+        every.append(Workers(prepare, work))
         return every[-1]
 
     yield make
@@ -56,6 +57,10 @@ def children():
         with suppress(FileNotFoundError, ProcessLookupError):
             if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
                 yield int(stat.parent.name)
+
+
+def nothing(policy, room):
+    """Nothing to prepare."""
 
 
 def who(policy, *_):
@@ -79,7 +84,7 @@ def setting(policy, value):
 
 def test_results_come_in_the_order_of_the_parts_whatever_their_size(policy, made):
     big = list(range(100_000))
-    assert made(lambda policy, x: x).do(policy, [("here",), (big,), ("third",)]) == ["here", big, "third"]
+    assert made(lambda policy, _, x: x).do(policy, [("here",), (big,), ("third",)]) == ["here", big, "third"]
 
 
 def test_each_worker_lives_on_and_sees_the_weights_and_the_version_of_the_call(policy, made):
@@ -154,7 +159,7 @@ def test_a_worker_that_stalls_is_an_error_that_says_what_to_do(policy, made, mon
 def test_an_interrupt_ends_every_worker_of_the_call(policy, made):
     here = os.getpid()
 
-    def work(policy):
+    def work(policy, _):
         if os.getpid() == here:
             raise KeyboardInterrupt
         time.sleep(600)
@@ -166,7 +171,7 @@ def test_an_interrupt_ends_every_worker_of_the_call(policy, made):
 
 
 def test_workers_end_with_who_holds_them(policy):
-    some = Workers(who)
+    some = Workers(nothing, who)
     _, other = some.do(policy, [(), ()])
     assert other in children()
     del some
@@ -197,7 +202,7 @@ def test_who_kills_the_first_process_kills_them_all(tmp_path):
     file = tmp_path / "pid"
     code = (
         "import os, time; from pathlib import Path; from selfevo.engines.workers import Workers; from selfevo.models import Pretrained\n"
-        f"some = Workers(lambda policy: Path({str(file)!r}, str(os.getpid())).touch())\n"
+        f"some = Workers(lambda policy, room: None, lambda policy, _: Path({str(file)!r}, str(os.getpid())).touch())\n"
         f"Path({str(file)!r}).mkdir(); some.do(Pretrained('tiny').load('solver'), [(), ()]); time.sleep(600)"
     )
     first = subprocess.Popen([sys.executable, "-c", code])
@@ -212,6 +217,30 @@ def test_who_kills_the_first_process_kills_them_all(tmp_path):
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":  # a zombie waits for whoever adopted it
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_what_is_prepared_is_made_here_and_found_by_the_workers_at_every_call(policy, made):
+    calls = []
+
+    def prepare(policy, room):
+        calls.append(os.getpid())
+        return [room((2, 3), torch.float32, lambda x, n=n: x.fill_(n + len(calls))) for n in (0, 10)]
+
+    some = made(lambda policy, tensors: (os.getpid(), [t.tolist() for t in tensors]), prepare)
+    for n in (1.0, 2.0):
+        done = some.do(policy, [(), (), ()])
+        assert len({pid for pid, _ in done}) == 3
+        assert all(values == [[[n] * 3] * 2, [[n + 10] * 3] * 2] for _, values in done)
+
+
+def test_room_begins_each_tensor_with_a_cache_line_and_ends():
+    room = Room(192)
+    tensors = [room((n,), torch.float32, lambda x: x.zero_()) for n in (3, 16, 1)]
+    assert [t.data_ptr() - tensors[0].data_ptr() for t in tensors] == [0, 64, 128] and tensors[0].data_ptr() % 64 == 0
+    with pytest.raises(ValueError, match="offset"):
+        room((1,), torch.float32, lambda x: x.zero_())
+    (again,) = [room.again(fill=False)((3,), torch.float32, lambda x: x.fill_(7.0))]
+    assert again.data_ptr() == tensors[0].data_ptr() and again.tolist() == [0.0] * 3
 
 
 @given(st.lists(st.sampled_from([(), (3,), (16,), (5, 7), (2, 3, 4)]), max_size=5), st.sampled_from([torch.float32, torch.bfloat16]))
