@@ -14,8 +14,8 @@ LEDGERS = ("decisions.md", "methods.md", "performance.md")
 """Pages whose runs take hours: their specs are checked, and the scripts they name must exist."""
 
 MOST_SKIPPED = 4
-CTRL_C = "timeout --preserve-status -s INT 8"
-"""What ends a command that goes on until Ctrl-C."""
+CTRL_C = "timeout --foreground --preserve-status -s INT 8"
+"""What ends a command that goes on until Ctrl-C; without `--foreground` it would hear of it twice, and perhaps on its way out."""
 QUICK = ("selfevo validate", "selfevo list", "selfevo show", "selfevo plan", "selfevo reproduce --", "selfevo --", "make ")
 
 
