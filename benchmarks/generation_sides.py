@@ -17,6 +17,8 @@ from selfevo.freed import keep_freed_memory
 from selfevo.protocols import GenerateRequest, Sampling
 
 GROUP = 16
+ROWS = 512
+"""The largest batch; its replies run at once."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,6 @@ def batch(codec: Any, rows: int, grouped: bool, high: int, mean: float) -> Batch
     group = GROUP if grouped else 1
     contexts = [prompt(codec, t) for t in tasks(-(-rows // group))]
     return Batch(tuple(contexts[i // group] for i in range(rows)), tuple(lengths(rows, high, mean)))
-
-
-ROWS = 512
-"""The largest batch; replies run at once."""
 
 
 class Endless(ChatCodec):

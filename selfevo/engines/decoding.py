@@ -70,9 +70,10 @@ def draw(policy: Any, step: Step | None, requests: Sequence[GenerateRequest], ro
 
 def _parts(model: Any, rows: int, processes: int | None) -> int:
     """Into how many parts to divide: several for a small model on a CPU, and rows enough for each."""
-    if not possible() or not fits(model) or not small(model) or next(model.parameters()).device.type != "cpu":
+    parts = min(torch.get_num_threads() if processes is None else processes, rows // ROWS)
+    if parts < 2 or not possible() or not fits(model) or not small(model) or next(model.parameters()).device.type != "cpu":
         return 1
-    return max(1, min(torch.get_num_threads() if processes is None else processes, rows // ROWS))
+    return parts
 
 
 def _computing(model: Any, slots: Slots, step: Step | None) -> Any:

@@ -58,7 +58,7 @@ class Workers:
         self.known: list[Known] = []
         self._lines: list[tuple[int, Connection]] = []
         self._begun_by: tuple[int, threading.Thread] | None = None
-        self._end = weakref.finalize(self, _end, self._lines, os.getpid())
+        weakref.finalize(self, _end, self._lines, os.getpid())
 
     def do(self, policy: LivePolicy, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
         """What `work` gives for each part: the first is done here, every other one by a worker.
