@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, silu
 
-from .functions import turned
-from .weights import Layer, Weights, project
+from .products import added, divided, project
+from .turning import Halves, Pairs
+from .weights import Layer, Weights
 
 Room = Callable[[Sequence[int], torch.dtype, Callable[[Tensor], object]], Tensor]
 """Gives a tensor of a shape and type, filled by a function that writes to it."""
@@ -28,35 +29,39 @@ class Step:
     """The weights as they are now (for one call of `generate`), and the step.
 
     `attend(layer, q, k, v, window)` stores keys and values [n, kv heads, width] of the new tokens and gives what the queries
-    [n, heads, width] see, [n, heads * width].
+    [n, kv heads, heads / kv heads, width] see, [n, heads * width]. Earlier keys are to be as `turning.keys` makes them.
     """
 
-    def __init__(self, model: Any, length: int, room: Room = anywhere):
-        """`length`: positions 0..length-1 will be decoded. `room`: where copies of a small model's matrices on a CPU lie."""
+    def __init__(self, model: Any, length: int, room: Room = anywhere, few: bool = False):
+        """`length`: positions 0..length-1 will be decoded. `room`: where copies of a small model's matrices on a CPU lie. `few`: no step
+        has more than `products.FEW` tokens."""
         self.room = room
         self.weights = w = Weights(model)
         self.exact = w.embedding.weight.dtype in (torch.float32, torch.float64)
-        self.rows = w.join and w.embedding.weight.device.type == "cpu"
+        cpu = w.embedding.weight.device.type == "cpu"
+        self.copies, self.parts = w.join and cpu, torch.get_num_threads() if few and cpu and self.exact else 1
+        self.inside = w.join and self.exact  # the matrices that read a norm are copies: they can hold its weights
+        self.turning = Pairs(w, length) if self.inside else Halves(w, length)
         self.layers = [self._ready(x) for x in w.layers]
         self.head = self._lying(w.head)
         self.last_norm = self._norm(w.last_norm)
-        self.cos, self.sin = w.rope(torch.arange(length, device=w.embedding.weight.device))
-        self.floor = {d: torch.tensor((d * w.eps) ** 0.5, dtype=self.cos.dtype) for d in (w.width, w.last_norm.shape[0])}
+        self.floor = {d: torch.tensor((d * w.eps) ** 0.5, dtype=w.embedding.weight.dtype) for d in (w.width, w.last_norm.shape[0])}
 
     def __call__(self, ids: Tensor, positions: Tensor, attend: Any) -> Tensor:
         """Logits [n, V] after one more token `ids` [n] per reply, at `positions` [n]."""
         w = self.weights
         n, d, kv, heads = len(ids), w.width, w.kv, w.heads
-        cos, sin = self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)
+        by = self.turning.at(positions)
         h = w.embedding(ids)
         for index, layer in enumerate(self.layers):
             states = project(self.norm(h, layer.before), layer.qkv, layer.qkv_bias).view(n, heads + 2 * kv, d)
             x, v = states.split_with_sizes([heads + kv, kv], 1)
             if layer.qk_norm is not None:
                 x = self.norm(x, layer.qk_norm)
-            q, k = turned(x, cos, sin).split_with_sizes([heads, kv], 1)
+            q, k = self.turning(x, by)
             h = added(h, attend(index, q, k, v, layer.window), layer.out, layer.out_bias)
-            gate, up = project(self.norm(h, layer.after), layer.gate_up, layer.gate_up_bias).chunk(2, 1)
+            both = project(self.norm(h, layer.after), layer.gate_up, layer.gate_up_bias)
+            gate, up = both.split_with_sizes([both.shape[1] // 2] * 2, 1)
             h = added(h, silu(gate).mul_(up), layer.down, layer.down_bias)
         return project(self.norm(h, self.last_norm), [self.head], w.head_bias)
 
@@ -75,33 +80,44 @@ class Step:
     def _ready(self, layer: Layer) -> Layer:
         """Norms as `norm` wants them; where a matrix is a copy anyway, the norm before it is put into it."""
         assert layer.before is not None and layer.after is not None
-        before, after, qkv, gate_up = self._norm(layer.before), self._norm(layer.after), layer.qkv, layer.gate_up
-        inside = self.weights.join and self.exact
-        if inside:
-            qkv, gate_up = [self._scaled(qkv[0], before)], [self._scaled(gate_up[0], after)]
+        before, after = self._norm(layer.before), self._norm(layer.after)
+        qkv, gate_up, bias, qk_norm = layer.qkv, layer.gate_up, layer.qkv_bias, layer.qk_norm
+        if qk_norm is not None:
+            qk_norm = self._norm(qk_norm)
+        if self.inside:
+            order = self.turning.order
+            assert order is not None
+            qkv, gate_up = [self._scaled(qkv[0], before, order)], [self._scaled(gate_up[0], after)]
+            bias = None if bias is None else bias[order]
+            qk_norm = None if qk_norm is None else qk_norm.flatten()[order[: qk_norm.numel()]].view_as(qk_norm)
+        else:
+            qkv, gate_up = ([divided(x, self.parts) for x in some] for some in (qkv, gate_up))
         return replace(
             layer,
-            before=None if inside else before,
+            before=None if self.inside else before,
             qkv=qkv,
-            qk_norm=None if layer.qk_norm is None else self._norm(layer.qk_norm),
-            after=None if inside else after,
+            qkv_bias=bias,
+            qk_norm=qk_norm,
+            after=None if self.inside else after,
             gate_up=gate_up,
             out=self._lying(layer.out),
             down=self._lying(layer.down),
         )
 
-    def _scaled(self, matrix: Tensor, norm: Tensor) -> Tensor:
-        """diag(norm) @ matrix."""
-        if not self.rows:
-            return matrix * norm.unsqueeze(1)
-        return self.room(matrix.shape, matrix.dtype, lambda out: torch.mul(matrix, norm.unsqueeze(1), out=out))
+    def _scaled(self, matrix: Tensor, norm: Tensor, order: Tensor | None = None) -> Tensor:
+        """diag(norm) @ matrix, its outputs in this order, lying as `_lying` has it."""
+
+        def ordered() -> Tensor:
+            return matrix if order is None else matrix.t()[order].t()
+
+        if divided(matrix, self.parts) is not matrix or not self.copies:
+            return divided(ordered() * norm.unsqueeze(1), self.parts)
+        return self.room(matrix.shape, matrix.dtype, lambda out: torch.mul(ordered(), norm.unsqueeze(1), out=out))
 
     def _lying(self, matrix: Tensor) -> Tensor:
-        """A matrix [inputs, outputs] with its rows along memory, if it may be copied: times few tokens it takes up to a third less time."""
-        return self.room(matrix.shape, matrix.dtype, lambda out: out.copy_(matrix)) if self.rows else matrix
-
-
-def added(h: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """h + x @ weight + bias: the residual stream is added by the product itself."""
-    y = torch.addmm(h, x, weight)
-    return y if bias is None else y.add_(bias)
+        """A matrix [inputs, outputs] divided among threads; or, if it may be copied, with its rows along memory: times few tokens it takes
+        up to a third less time."""
+        parts = divided(matrix, self.parts)
+        if parts is not matrix or not self.copies:
+            return parts
+        return self.room(matrix.shape, matrix.dtype, lambda out: out.copy_(matrix))

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .functions import Gated, Norm, Rotate
-from .weights import Layer, Weights, project
+from .products import project
+from .weights import Layer, Weights
 
 Attend = Callable[[Tensor, Tensor, Tensor, "int | None"], Tensor]
 """(queries [n, heads, width], keys and values [n, kv heads, width], window) to what each token sees, [n, heads * width]."""

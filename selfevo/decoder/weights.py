@@ -110,13 +110,5 @@ class Weights:
         return torch.cat([attn.q_norm.weight.expand(self.heads, -1), attn.k_norm.weight.expand(self.kv, -1)])
 
 
-def project(x: Tensor, weights: list[Tensor], bias: Tensor | None) -> Tensor:
-    """x @ [weights...] + bias."""
-    if len(weights) == 1:
-        return torch.mm(x, weights[0]) if bias is None else torch.addmm(bias, x, weights[0])
-    y = torch.cat([torch.mm(x, w) for w in weights], 1)
-    return y if bias is None else y.add_(bias)
-
-
 def _biases(*layers: nn.Linear) -> Tensor | None:
     return None if layers[0].bias is None else torch.cat([x.bias for x in layers])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decoder.products import FEW
 from ..decoder.step import Room, Step, anywhere
 from ..decoder.weights import fits, small
 from ..errors import LOWER, EngineError
@@ -48,7 +49,7 @@ def decode(
         dealt = deal(ordered, parts) if parts > 1 else [list(range(len(ordered)))]
         asked = [([ordered[i] for i in some], -(-rows // parts), prefill_tokens) for some in dealt]
         if len(asked) == 1:
-            done = [draw(policy, stepping(policy), *asked[0])]
+            done = [draw(policy, stepping(policy, few=rows <= FEW), *asked[0])]
         else:
             with _single_threaded():
                 done = workers.do(policy, asked)
@@ -56,9 +57,9 @@ def decode(
     return [replies[index] for index in range(len(requests))]
 
 
-def stepping(policy: Any, room: Room = anywhere) -> Step | None:
+def stepping(policy: Any, room: Room = anywhere, few: bool = False) -> Step | None:
     """The decode step of a Llama-shaped policy, for one call; None for others."""
-    return Step(policy.model, policy.codec.limit, room) if fits(policy.model) else None
+    return Step(policy.model, policy.codec.limit, room, few) if fits(policy.model) else None
 
 
 def draw(policy: Any, step: Step | None, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int) -> list[Completion]:

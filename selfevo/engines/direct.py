@@ -27,7 +27,7 @@ class Direct:
 
         def attend(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
             q, k, v = (x.view(count, width, x.shape[1], -1).transpose(1, 2) for x in (q, k, v))
-            states.append((k, v))
+            states.append((self._step.turning.keys(k), v))
             return causal(q, k, v, window=window).transpose(1, 2).reshape(count * width, -1)
 
         positions = torch.arange(width, device=ids.device).repeat(count)

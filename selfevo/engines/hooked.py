@@ -125,7 +125,8 @@ def attention(
         raise EngineError("the native engine does not serve models with attention sinks or position biases; use engine=vllm")
     cap = None if ignores_softcap else softcap
     if now.captured is None:
-        return step_attention(now.slots, now.layer, query[:, :, 0], scaling, sliding_window, cap).unsqueeze(1), None
+        q = query.view(len(query), key.shape[1], -1, query.shape[-1])  # one position: query heads that share keys
+        return step_attention(now.slots, now.layer, q, scaling, sliding_window, cap).unsqueeze(1), None
     return causal(query, key, value, scaling, sliding_window, cap).transpose(1, 2).contiguous(), None
 
 

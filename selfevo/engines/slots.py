@@ -13,11 +13,8 @@ LINE = 64
 
 
 class Slots:
-    """Keys and values of up to `rows` replies, right-aligned: each row's last token sits in the column before `column`. Layer by layer,
-
-    keys    [rows, heads, width, length] where `along` (on a CPU: products with keys that lie along the row take half the time),
-            else [rows, heads, length, width];
-    values  [rows, heads, length, width].
+    """Keys and values [rows, heads, length, width] of up to `rows` replies, layer by layer, right-aligned: each row's last token sits in
+    the column before `column`. What a reply has of a head then lies in one piece, which is how memory is read fastest.
 
     Equal lengths are not needed: a decode step writes every active row into one column and hides what lies before a row's start. Active
     rows are 0..n-1.
@@ -26,7 +23,6 @@ class Slots:
 
     def __init__(self) -> None:
         self.rows = self.length = self.column = self.n = self.width = 0
-        self.along = False
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self.active: list[tuple[Tensor, Tensor]] = []
@@ -35,37 +31,34 @@ class Slots:
     def begin(self, rows: int, length: int) -> None:
         """A new call: up to `rows` replies, `length` columns at first."""
         self.keys, self.values, self.active = [], [], []
-        self.rows, self.length, self.column = rows, _columns(length), 0
+        self.rows, self.length, self.column = rows, length, 0
 
     def place(self, states: list[tuple[Tensor, Tensor]], contexts: list[tuple[int, int]], start: int) -> None:
         """Copy prefilled contexts to rows from `start` on: `contexts` holds (length, rows that take it) of each. The first call's
         longest context says where they end; later ones end where the running replies do, and are no longer than those."""
         longest = max(length for length, _ in contexts)
         if not self.keys:
-            self.column, self.length = longest, max(self.length, _columns(longest))
-            like = states[0][0]
-            self.along = like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64)
+            self.column, self.length = longest, max(self.length, longest)
             for k, v in states:
-                self.keys.append(self._room(k, self.along))
-                self.values.append(self._room(v, False))
+                self.keys.append(self._room(k))
+                self.values.append(self._room(v))
         elif longest > self.column:
             self._slide(self.column, longest)
         for (k, v), keys, values in zip(states, self.keys, self.values, strict=True):
             at = start
             for i, (length, count) in enumerate(contexts):
                 rows, columns = slice(at, at + count), slice(self.column - length, self.column)
-                self._cut(keys, self.along, columns)[rows] = k[i, :, :length]
-                self._cut(values, False, columns)[rows] = v[i, :, :length]
+                keys[rows, :, columns] = k[i, :, :length]
+                values[rows, :, columns] = v[i, :, :length]
                 at += count
 
     def move(self, source: list[int], target: list[int], width: int) -> None:
         """Copy the last `width` columns of rows `source` over rows `target`."""
         columns = slice(self.column - width, self.column)
-        for store, along in ((self.keys, self.along), (self.values, False)):
-            for x in store:
-                used = self._cut(x, along, columns)
-                for a, b in zip(source, target, strict=True):
-                    used[b].copy_(used[a])
+        for x in self.keys + self.values:
+            used = x[:, :, columns]
+            for a, b in zip(source, target, strict=True):
+                used[b].copy_(used[a])
 
     def begin_step(self, positions: Tensor, longest: int, together: bool) -> None:
         """The next forward pass decodes one token per active row, at `positions` [n], of which `longest` is the greatest;
@@ -82,7 +75,7 @@ class Slots:
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Keys and values [n, heads, width] of the token that is being decoded."""
         k, v = self.active[layer]
-        k.select(3 if self.along else 2, self.column - 1).copy_(keys)
+        k.select(2, self.column - 1).copy_(keys)
         v.select(2, self.column - 1).copy_(values)
 
     def hidden(self, window: int | None, seen: bool = False) -> Tensor | None:
@@ -103,33 +96,19 @@ class Slots:
         """Have the last `kept` columns end at `column`, in the same memory if they take at most half of it, else in twice as much."""
         grow = 2 * column > self.length
         old, new = slice(self.column - kept, self.column), slice(column - kept, column)
-        self.length = _columns(2 * column) if grow else self.length
-        for store, along in ((self.keys, self.along), (self.values, False)):
+        self.length = 2 * column if grow else self.length
+        for store in (self.keys, self.values):
             for layer, x in enumerate(store):
-                part = self._cut(x, along, old).clone()
+                part = x[:, :, old].clone()
                 if grow:
-                    store[layer] = x.new_zeros(self._shape(x.shape[1], x.shape[2 if along else 3], along))
-                self._cut(store[layer], along, new).copy_(part)
+                    store[layer] = x.new_zeros(self.rows, x.shape[1], self.length, x.shape[3])
+                store[layer][:, :, new] = part
         self.column, self.active = column, []
 
-    @staticmethod
-    def _cut(x: Tensor, along: bool, columns: slice) -> Tensor:
-        """Some columns of keys or values, [rows, heads, columns, width] whichever way they lie in memory."""
-        return x[..., columns].transpose(2, 3) if along else x[:, :, columns]
-
-    def _shape(self, heads: int, width: int, along: bool) -> tuple[int, int, int, int]:
-        return (self.rows, heads, width, self.length) if along else (self.rows, heads, self.length, width)
-
-    def _room(self, like: Tensor, along: bool) -> Tensor:
+    def _room(self, like: Tensor) -> Tensor:
         """Memory for one layer's keys (or values), for states shaped `like` [contexts, heads, P, width]."""
-        shape = self._shape(like.shape[1], like.shape[3], along)
+        shape = (self.rows, like.shape[1], self.length, like.shape[3])
         return _zeros(math.prod(shape), like.dtype).view(shape) if like.device.type == "cpu" else like.new_zeros(shape)
-
-
-def _columns(length: int) -> int:
-    """At least `length`, and an odd number of cache lines of float32: rows of a power of two would all fall into one cache set."""
-    lines = -(-length * 4 // LINE)
-    return (lines | 1) * LINE // 4
 
 
 def _zeros(count: int, dtype: torch.dtype) -> Tensor:
