@@ -44,4 +44,7 @@ def added(h: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _by_output(x: Tensor, parts: Tensor) -> Tensor:
     """[n, outputs], the n numbers of an output side by side in memory. x is [n, inputs] row by row."""
-    return torch.bmm(parts, x.t().expand(len(parts), -1, -1)).view(-1, len(x)).t()
+    count, outputs, inputs = parts.shape
+    n = len(x)
+    columns = x.as_strided((count, inputs, n), (0, 1, inputs))  # x' for each part
+    return torch.bmm(parts, columns).as_strided((n, count * outputs), (1, n))
