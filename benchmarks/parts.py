@@ -18,8 +18,9 @@ from benchmarks.policies import policy
 from benchmarks.training import learner
 from benchmarks.workloads import prompt, tasks, training_rows
 from selfevo import passes
-from selfevo.decoder import rows, stream, weights
-from selfevo.engines import Native, attention, decoding, scoring, slots
+from selfevo.decoder import rows, step, stream, weights
+from selfevo.decoder.turning import Halves
+from selfevo.engines import Native, decoding
 from selfevo.learning import models, session
 from selfevo.protocols import GenerateRequest, Sampling
 
@@ -50,17 +51,9 @@ def nowhere() -> bool:
     return False
 
 
-class Upright(slots.Slots):
-    """Slots with keys laid out like values."""
-
-    @property
-    def along(self) -> bool:
-        """Never."""
-        return False
-
-    @along.setter
-    def along(self, value: bool) -> None:
-        pass
+def whole(matrix: Tensor, parts: int) -> Tensor:
+    """A matrix that is not divided."""
+    return matrix
 
 
 def plain_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -102,7 +95,12 @@ WITHOUT: dict[str, dict[str, tuple[tuple[Any, str, Any], ...]]] = {
     "generate": {
         "decode steps from the weights": ((decoding, "fits", never),),
         "matrices joined": ((weights, "JOINED", 0),),
-        "keys along the row": ((decoding, "Slots", Upright),),
+        "turning as complex numbers": ((step, "Pairs", Halves),),
+        "inference mode": ((torch, "inference_mode", torch.no_grad),),
+    },
+    "generate 20M": {
+        "products divided by outputs": ((step, "divided", whole),),
+        "inference mode": ((torch, "inference_mode", torch.no_grad),),
     },
     "generate divided": {
         "a process for each thread": ((decoding, "possible", nowhere),),
@@ -160,13 +158,14 @@ def under(changes: tuple[tuple[Any, str, Any], ...], call: Callable[[], Any]) ->
 
 def figures(quick: bool) -> list[Figure]:
     """Seconds without over seconds with."""
-    assert attention and scoring  # imported, so that what they registered is there
-    n, repeats = (64, 1) if quick else (256, 12)
+    repeats = 1 if quick else 12
     out = []
     for what, parts in WITHOUT.items():
+        large = what.endswith("20M")
+        n = 16 if large else 64 if quick else 256
 
-        def made(what: str = what) -> Callable[[], Any]:
-            return updating(policy("1M"), n) if what == "update" else fresh(policy("1M"), n, alone=what.endswith("divided"))
+        def made(what: str = what, n: int = n, size: str = "20M" if large else "1M") -> Callable[[], Any]:
+            return updating(policy(size), n) if what == "update" else fresh(policy(size), n, alone=what.endswith("divided"))
 
         calls = {"with": made(), **{name: under(changes, made()) for name, changes in parts.items()}}
         times = interleaved(calls, repeats)

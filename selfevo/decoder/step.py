@@ -81,38 +81,29 @@ class Step:
         """Norms as `norm` wants them; where a matrix is a copy anyway, the norm before it is put into it."""
         assert layer.before is not None and layer.after is not None
         before, after = self._norm(layer.before), self._norm(layer.after)
-        qkv, gate_up, bias, qk_norm = layer.qkv, layer.gate_up, layer.qkv_bias, layer.qk_norm
-        if qk_norm is not None:
-            qk_norm = self._norm(qk_norm)
+        qkv, gate_up, bias, qk_norm, ordered = layer.qkv, layer.gate_up, layer.qkv_bias, layer.qk_norm, self.turning.ordered
         if self.inside:
-            order = self.turning.order
-            assert order is not None
-            qkv, gate_up = [self._scaled(qkv[0], before, order)], [self._scaled(gate_up[0], after)]
-            bias = None if bias is None else bias[order]
-            qk_norm = None if qk_norm is None else qk_norm.flatten()[order[: qk_norm.numel()]].view_as(qk_norm)
+            qkv = [self._scaled(qkv[0], before, lambda m: ordered(m.t()).t())]
+            gate_up = [self._scaled(gate_up[0], after)]
         else:
             qkv, gate_up = ([divided(x, self.parts) for x in some] for some in (qkv, gate_up))
         return replace(
             layer,
             before=None if self.inside else before,
             qkv=qkv,
-            qkv_bias=bias,
-            qk_norm=qk_norm,
+            qkv_bias=None if bias is None else ordered(bias),
+            qk_norm=None if qk_norm is None else ordered(self._norm(qk_norm).flatten()).view_as(qk_norm),
             after=None if self.inside else after,
             gate_up=gate_up,
             out=self._lying(layer.out),
             down=self._lying(layer.down),
         )
 
-    def _scaled(self, matrix: Tensor, norm: Tensor, order: Tensor | None = None) -> Tensor:
-        """diag(norm) @ matrix, its outputs in this order, lying as `_lying` has it."""
-
-        def ordered() -> Tensor:
-            return matrix if order is None else matrix.t()[order].t()
-
+    def _scaled(self, matrix: Tensor, norm: Tensor, arranged: Callable[[Tensor], Tensor] = lambda m: m) -> Tensor:
+        """diag(norm) @ matrix, arranged, and lying as `_lying` has it."""
         if divided(matrix, self.parts) is not matrix or not self.copies:
-            return divided(ordered() * norm.unsqueeze(1), self.parts)
-        return self.room(matrix.shape, matrix.dtype, lambda out: torch.mul(ordered(), norm.unsqueeze(1), out=out))
+            return divided(arranged(matrix) * norm.unsqueeze(1), self.parts)
+        return self.room(matrix.shape, matrix.dtype, lambda out: torch.mul(arranged(matrix), norm.unsqueeze(1), out=out))
 
     def _lying(self, matrix: Tensor) -> Tensor:
         """A matrix [inputs, outputs] divided among threads; or, if it may be copied, with its rows along memory: times few tokens it takes

@@ -14,12 +14,14 @@ from .weights import Weights
 class Halves:
     """As the weights give them: all queries before all keys, and what turns together half a head apart."""
 
-    order: Tensor | None = None
-
     def __init__(self, w: Weights, length: int):
         """For positions 0..length-1."""
         self.heads, self.kv, self.width = w.heads, w.kv, w.width
         self.cos, self.sin = w.rope(torch.arange(length, device=w.embedding.weight.device))
+
+    def ordered(self, x: Tensor) -> Tensor:
+        """What belongs to the joined product's outputs [outputs, ...], or to the first of them, in this order."""
+        return x
 
     def at(self, positions: Tensor) -> Any:
         """What positions [n] turn by."""
@@ -47,7 +49,10 @@ class Pairs(Halves):
         q, k, v = outputs.split([self.heads, self.kv, self.kv])
         pairs = self.keys(torch.cat([q.view(self.kv, -1, self.width), k.unsqueeze(1)], 1))
         self.order = torch.cat([pairs.flatten(), v.flatten()])
-        """Which output of the joined matrix comes where."""
+
+    def ordered(self, x: Tensor) -> Tensor:
+        """As of `Halves`."""
+        return x[self.order[: len(x)]]
 
     def at(self, positions: Tensor) -> Any:
         """What positions [n] turn by."""

@@ -1,0 +1,116 @@
+"""A decode step gives the stream's logits, however its matrices lie and whichever way it turns queries and keys."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfevo.decoder import products, step
+from selfevo.decoder.step import Step
+from selfevo.decoder.turning import Halves, Pairs
+from selfevo.decoder.weights import Weights
+from selfevo.engines.direct import Direct
+from selfevo.engines.slots import Slots
+
+pytestmark = pytest.mark.usefixtures("two_threads")
+
+
+@pytest.fixture
+def two_threads():
+    """What divides a product."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["qk norms", "biases"])
+def model(request):
+    """Four query heads of two key heads, weights drawn, norms and biases not at their start."""
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+    sizes = {
+        "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "attention_bias": request.param == "biases",
+    }  # fmt: skip
+    qwen = request.param == "qk norms"
+    made = (Qwen3ForCausalLM(Qwen3Config(**sizes)) if qwen else LlamaForCausalLM(LlamaConfig(**sizes))).double().eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in made.parameters():
+            p.copy_(torch.randn_like(p) * 0.3)
+    return made
+
+
+def logits(model, ids, few):
+    """Logits [n, T, V] of ids [n, T]: the first two by a prefill, each further one by a step."""
+    n, length = ids.shape
+    slots = Slots()
+    slots.begin(n, length)
+    with torch.no_grad():
+        direct = Direct(model, slots, Step(model, length, few=few))
+        states, last = direct.prefill(ids[:, :2].contiguous(), torch.full((n,), 1))
+        slots.place(states, [(2, 1)] * n, 0)
+        out = [last]
+        for at in range(2, length):
+            positions = torch.full((n,), at)
+            slots.begin_step(positions, at, True)
+            out.append(direct.step(ids[:, at], positions))
+    return torch.stack(out, 1)
+
+
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("turning", [Pairs, Halves])
+def test_steps_give_the_logits_of_one_pass_over_everything(model, few, turning, monkeypatch):
+    monkeypatch.setattr(step, "Pairs", turning)
+    monkeypatch.setattr(products, "LARGE", 1)
+    ids = torch.randint(0, 40, (3, 9), generator=torch.Generator().manual_seed(1))
+    at_once = torch.stack([logits(model, ids[:, :2], False)[:, 0]] + [one_pass(model, ids[:, : t + 1]) for t in range(2, 9)], 1)
+    torch.testing.assert_close(logits(model, ids, few), at_once, rtol=1e-11, atol=1e-11)
+
+
+def one_pass(model, ids):
+    """Logits [n, V] after the last of ids [n, T], by a prefill."""
+    slots = Slots()
+    slots.begin(*ids.shape)
+    with torch.no_grad():
+        return Direct(model, slots, Step(model, ids.shape[1])).prefill(ids.contiguous(), torch.full((len(ids),), ids.shape[1] - 1))[1]
+
+
+@given(
+    n=st.integers(1, 5), inputs=st.integers(1, 7), outputs=st.integers(1, 12), parts=st.integers(1, 4), lies=st.booleans(), seed=st.integers(0, 99)
+)
+def test_a_divided_matrix_gives_the_product_of_the_whole(n, inputs, outputs, parts, lies, seed):
+    random = torch.Generator().manual_seed(seed)
+    x, h, matrix = (torch.randn(shape, generator=random, dtype=torch.double) for shape in ((n, inputs), (n, outputs), (outputs, inputs)))
+    matrix = matrix.t().contiguous() if lies else matrix.t()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "LARGE", 0)
+        apart = products.divided(matrix, parts)
+    assert (apart.ndim == 3) == (parts > 1 and outputs % parts == 0)
+    bias = h[0]
+    torch.testing.assert_close(products.times(x, apart), x @ matrix)
+    assert products.times(x, apart).is_contiguous()
+    torch.testing.assert_close(products.project(x, [apart], bias), x @ matrix + bias)
+    torch.testing.assert_close(products.project(x, [apart, apart], None), torch.cat([x @ matrix] * 2, 1))
+    torch.testing.assert_close(products.added(h, x, apart, bias), h + x @ matrix + bias)
+
+
+def test_a_part_is_read_where_it_lies():
+    weight = torch.randn(1024, 256)
+    assert products.divided(weight.t(), 2).data_ptr() == weight.data_ptr()
+    assert products.divided(weight.t(), 2).shape == (2, 512, 256)
+    assert products.divided(weight.t(), 3).shape == (256, 1024)  # 1024 outputs are not three equal parts
+
+
+def test_pairs_keep_every_product_of_a_query_and_a_key(model):
+    w = Weights(model)
+    halves, pairs = Halves(w, 20), Pairs(w, 20)
+    random = torch.Generator().manual_seed(2)
+    x = torch.randn(5, w.heads + 2 * w.kv, w.width, generator=random, dtype=torch.double)
+    mine = pairs.ordered(x.flatten(1).t()).t().reshape(x.shape).contiguous()
+    assert torch.equal(mine[:, w.heads + w.kv :], x[:, w.heads + w.kv :])  # values stay
+    positions = torch.tensor([0, 3, 19, 7, 7])
+    (q, k), (q2, k2) = halves(x[:, : w.heads + w.kv], halves.at(positions)), pairs(mine[:, : w.heads + w.kv], pairs.at(positions))
+    torch.testing.assert_close(torch.einsum("akgd,bkd->abkg", q2, k2), torch.einsum("akgd,bkd->abkg", q, k))
+    torch.testing.assert_close(pairs.keys(k), k2)
