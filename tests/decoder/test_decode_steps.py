@@ -77,9 +77,7 @@ def one_pass(model, ids):
         return Direct(model, slots, Step(model, ids.shape[1])).prefill(ids.contiguous(), torch.full((len(ids),), ids.shape[1] - 1))[1]
 
 
-@given(
-    n=st.integers(1, 5), inputs=st.integers(1, 7), outputs=st.integers(1, 12), parts=st.integers(1, 4), lies=st.booleans(), seed=st.integers(0, 99)
-)
+@given(st.integers(1, 5), st.integers(1, 7), st.integers(1, 12), st.integers(1, 4), st.booleans(), st.integers(0, 99))
 def test_a_divided_matrix_gives_the_product_of_the_whole(n, inputs, outputs, parts, lies, seed):
     random = torch.Generator().manual_seed(seed)
     x, h, matrix = (torch.randn(shape, generator=random, dtype=torch.double) for shape in ((n, inputs), (n, outputs), (outputs, inputs)))
