@@ -43,8 +43,8 @@ def added(h: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _by_output(x: Tensor, parts: Tensor) -> Tensor:
-    """[n, outputs], the n numbers of an output side by side in memory. x is [n, inputs] row by row."""
+    """[n, outputs], the n numbers of an output side by side in memory."""
     count, outputs, inputs = parts.shape
     n = len(x)
-    columns = x.as_strided((count, inputs, n), (0, 1, inputs))  # x' for each part
+    columns = x.contiguous().as_strided((count, inputs, n), (0, 1, inputs))  # x' for each part, in one call
     return torch.bmm(parts, columns).as_strided((n, count * outputs), (1, n))

@@ -88,6 +88,7 @@ def test_a_divided_matrix_gives_the_product_of_the_whole(n, inputs, outputs, par
     assert (apart.ndim == 3) == (parts > 1 and outputs % parts == 0)
     bias = h[0]
     torch.testing.assert_close(products.times(x, apart), x @ matrix)
+    torch.testing.assert_close(products.times(x.t().contiguous().t(), apart), x @ matrix)  # whichever way x lies
     assert products.times(x, apart).is_contiguous()
     torch.testing.assert_close(products.project(x, [apart], bias), x @ matrix + bias)
     torch.testing.assert_close(products.project(x, [apart, apart], None), torch.cat([x @ matrix] * 2, 1))
