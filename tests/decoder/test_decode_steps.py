@@ -12,16 +12,7 @@ from selfevo.decoder.weights import Weights
 from selfevo.engines.direct import Direct
 from selfevo.engines.slots import Slots
 
-pytestmark = pytest.mark.usefixtures("two_threads")
-
-
-@pytest.fixture
-def two_threads():
-    """What divides a product."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_threads")  # what divides a product
 
 
 @pytest.fixture(params=["qk norms", "biases"])
