@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
+# Tests start hundreds of processes: without bytecode each of them compiles the package anew, which takes as long as all its other imports.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-scale quickstart test test-slow test-scale bench bench-peers ledger docs reference lint format wheel clean

@@ -19,9 +19,19 @@ POLL = 1.0
 class Client:
     """Posts JSON to a server; `stall_seconds` without any answer is an error."""
 
-    def __init__(self, url: str, at_once: int, stall_seconds: float, alive: Callable[[], None], last_error: Callable[[], str]):
-        """`alive` raises when the server's process has ended; `last_error` is the end of a sentence with the last error it logged."""
-        self.url, self.at_once, self.stall_seconds, self.alive, self.last_error = url, at_once, stall_seconds, alive, last_error
+    def __init__(
+        self,
+        url: str,
+        at_once: int,
+        stall_seconds: float,
+        alive: Callable[[], None],
+        last_error: Callable[[], str],
+        setting: str = "engine.stall_seconds",
+    ):
+        """`alive` raises when the server's process has ended; `last_error` is the end of a sentence with the last error it logged;
+        `setting` is what a user sets `stall_seconds` by."""
+        self.url, self.at_once, self.stall_seconds, self.setting = url, at_once, stall_seconds, setting
+        self.alive, self.last_error = alive, last_error
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One answer."""
@@ -56,7 +66,7 @@ class Client:
                         return [task.result() for task in tasks]
                     self.alive()
                     if time.monotonic() - heard[0] > self.stall_seconds:
-                        raise EngineError(f"the vLLM server has not answered for {self.stall_seconds:g} s (engine.stall_seconds)")
+                        raise EngineError(f"the vLLM server has not answered for {self.stall_seconds:g} s ({self.setting})")
             except httpx.HTTPError as error:
                 for _ in range(20):  # a server that dies takes its connections along before its process is seen to have ended
                     self.alive()

@@ -131,14 +131,17 @@ class Server:
             raise EngineError("vLLM did not empty its prefix cache: replies would be continued from the old weights")
 
     def _wait(self, seconds: float) -> None:
-        """Until the server answers."""
+        """Until the server has given its first reply, which compiles what it needs for one: that may take longer than a reply ever will."""
         import httpx
 
         until = time.monotonic() + seconds
+        first = {"model": NAME, "prompt": [0], "max_tokens": 1, "logprobs": 0}
         while True:
             self._alive()
             try:
                 if httpx.get(f"http://{HOST}:{self._port}/health", timeout=5, trust_env=False).status_code == 200:
+                    left = max(1.0, until - time.monotonic())
+                    Client(self._client.url, 1, left, self._alive, self._last_error, "engine.start_seconds").post("/v1/completions", first)
                     return
             except httpx.HTTPError:
                 pass
