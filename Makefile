@@ -41,8 +41,9 @@ test: setup ## run the tests
 test-slow: setup ## run the slow tests: builds, sweeps, kills and resumes
 	@$(PY) -m pytest -q -n auto --dist worksteal -m "slow and not scale" --durations=10
 
+# Two files at a time, however many cores there are: each may hold a vLLM in its process and one in a server.
 test-scale: setup-scale ## run the tests of vLLM, DeepSpeed, Ray and sweeps, with the real ones on the CPU
-	@.venv-scale/bin/python -m pytest -q -m scale --durations=10
+	@.venv-scale/bin/python -m pytest -q -n 2 --dist loadfile -m scale --durations=10
 
 bench: setup ## measure speed beside other tools and beside its limits
 	@$(PY) -m benchmarks

@@ -9,12 +9,11 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PLAIN = ["reinforce", "rloo", "reinforce_pp", "grpo", "dr_grpo", "gspo", "cispo", "ppo", "rejection_sft", "kto", "simpo"]
 NO_WARMUP = ["optimizer.warmup_steps=0"]  # six steps are all there is
 EXTRA = {"dpo": NO_WARMUP, "ipo": NO_WARMUP}
-QUICK = ("grpo", "ppo", "rejection_sft", "dpo")
-"""One of each kind; the others are slow tests."""
-EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in [*PLAIN, *EXTRA]]
 GAIN = 0.2
 QUESTIONS = ("pppp", "qqqq")
 
@@ -23,7 +22,7 @@ def hits(run):
     return run.metric("score", "score/hit")
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", [*PLAIN, *EXTRA])
 def test_the_reward_rises_and_the_opposite_reward_makes_it_fall(bandit, name):
     extra = [f"optimizer={name}", *EXTRA.get(name, [])]
     run, back = bandit(*extra), bandit(*extra, "verifier=unwanted")

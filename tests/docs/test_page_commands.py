@@ -16,16 +16,10 @@ LEDGERS = ("decisions.md", "methods.md", "performance.md")
 MOST_SKIPPED = 4
 CTRL_C = "timeout --foreground --preserve-status -s INT 8"
 """What ends a command that goes on until Ctrl-C; without `--foreground` it would hear of it twice, and perhaps on its way out."""
-QUICK = ("selfevo validate", "selfevo list", "selfevo show", "selfevo plan", "selfevo reproduce --", "selfevo --", "make ")
 
 
-def case(block: Block) -> object:
-    specs = sum(bool(re.match(r"selfevo reproduce \w", c)) for c in block.commands())  # each of them composes one for every arm and seed
-    quick = block.skipped is not None or (checked_only(block) and specs < 3) or all(c.startswith(QUICK) for c in block.commands())
-    return pytest.param(block, id=block.id, marks=[] if quick else [pytest.mark.slow])
-
-
-@pytest.mark.parametrize("block", map(case, SHELL))
+@pytest.mark.slow
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: block.id)
 def test_the_commands_of_a_block_do_what_the_page_says(block: Block, desk: Desk) -> None:
     if block.skipped is not None:
         pytest.skip(block.skipped)

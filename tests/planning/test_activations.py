@@ -74,6 +74,7 @@ def test_a_stream_keeps_what_the_formula_says(family, dtype):
     assert layer(shape, Pass(WIDTH[dtype], stream=True)) == pytest.approx(measured, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", WIDTH)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_modules_of_transformers_keep_what_the_formula_says(family, dtype):
@@ -81,6 +82,7 @@ def test_modules_of_transformers_keep_what_the_formula_says(family, dtype):
     assert layer(shape, Pass(WIDTH[dtype], stream=False)) == pytest.approx(measured, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", WIDTH)
 @pytest.mark.parametrize("family", ["qwen3", "olmo3", "gemma2"])
 def test_modules_under_an_adapter_keep_what_the_formula_says(family, dtype):

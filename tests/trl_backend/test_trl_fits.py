@@ -15,6 +15,8 @@ from selfevo.samples import Labelled, Pairs, PolicyTurns
 from selfevo.trl import Dpo, Kto, Reward, Sft
 from selfevo.trl.reward_model import rewards
 
+pytestmark = pytest.mark.slow
+
 TURNS = {"turns": PolicyTurns(reward=None, temperature=1.0)}
 FIT = {"per_device_train_batch_size": 4, "num_train_epochs": 2, "bf16": False, "gradient_checkpointing": False}
 

@@ -16,6 +16,8 @@ from as_user import BARE, ENVIRONMENT, TINY, Held, Said, committed, metrics, wei
 from selfevo.context import StageCtx
 from selfevo.stages import Outcome, Rollout, Train
 
+pytestmark = pytest.mark.slow
+
 Say = Callable[..., Said]
 KINDS = {"rollout": Rollout, "train": Train}
 
@@ -36,7 +38,7 @@ def press(monkeypatch: pytest.MonkeyPatch, stage: str, number: int, times: int =
 
 @pytest.mark.parametrize("stage, then, number", [
     ("main.0/rollout", "main.0/score", signal.SIGINT),
-    pytest.param("main.0/train", "main.0/evaluate", signal.SIGINT, marks=pytest.mark.slow),
+    ("main.0/train", "main.0/evaluate", signal.SIGINT),
     ("main.1/train", "main.1/evaluate", signal.SIGTERM),
 ])
 def test_a_stopped_run_goes_on_to_the_weights_of_one_that_never_was(

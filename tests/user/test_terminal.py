@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from as_user import BARE, ENVIRONMENT, waiting
 
+pytestmark = pytest.mark.slow
+
 pyte = pytest.importorskip("pyte", reason="needs a terminal emulator: pip install pyte")
 COLUMNS, ROWS = 80, 24
 
