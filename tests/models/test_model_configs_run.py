@@ -15,6 +15,8 @@ from selfevo.policies import text_model
 from selfevo.protocols import GenerateRequest, Sampling
 from selfevo.records import Message
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parents[2] / "configs/model"
 FAMILIES = {
     "Qwen/Qwen3-": "Qwen3",

@@ -22,8 +22,7 @@ def test_every_baseline_has_an_experiment():
 
 
 @pytest.mark.parametrize("dataset, cluster", [
-    ("gsm8k", "1x8"), ("math", "4x8"),
-    pytest.param("gsm8k", "4x8", marks=pytest.mark.slow), pytest.param("math", "1x8", marks=pytest.mark.slow),
+    ("gsm8k", "1x8"), *(pytest.param(*both, marks=pytest.mark.slow) for both in (("gsm8k", "4x8"), ("math", "1x8"), ("math", "4x8"))),
 ])  # fmt: skip
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_a_baseline_is_sound_and_fits(baseline, dataset, cluster):

@@ -16,6 +16,8 @@ from selfevo.records import Row, Task, Trajectory, Turn
 from selfevo.samples import PolicyTurns
 from selfevo.trl import Grpo
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"num_generations": 4, "max_completion_length": 12, "bf16": False, "gradient_checkpointing": False, "loss_type": "grpo"}
 
 
