@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from array import array as numbers
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
+from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Any
 
 from ..records import Cost, Score, Step, Turn
@@ -31,7 +32,13 @@ def array(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     some = values if isinstance(values, list) else list(values)
-    n, mask = len(some), _valid(some)
+    n = len(some)
+    if not pa.types.is_nested(kind):
+        return _flat(some, kind)
+    present = list(map(is_not, some, repeat(None)))
+    if n and not any(present):
+        return pa.nulls(n, kind)
+    mask = None if all(present) else _bits(numbers("b", present))
     if pa.types.is_map(kind):
         held = [x or {} for x in some]
         pairs = [array([k for x in held for k in x], kind.key_type), array([v for x in held for v in x.values()], kind.item_type)]
@@ -41,39 +48,44 @@ def array(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
         held = [x or () for x in some]
         inner = array(list(chain.from_iterable(held)), kind.value_type)
         return pa.Array.from_buffers(kind, n, [mask, _offsets(held)], children=[inner])
-    if pa.types.is_struct(kind):
-        held = some if mask is None else [_EMPTY[kind.field(0).name] if x is None else x for x in some]
-        parts = [array([getattr(x, f.name) for x in held], f.type) for f in kind]
-        return pa.Array.from_buffers(kind, n, [mask], children=parts)
-    return pa.Array.from_buffers(kind, n, [mask, *_leaf(some, kind, mask is not None)])
+    held = some if mask is None else [_EMPTY[kind.field(0).name] if x is None else x for x in some]
+    parts = [array(list(map(attrgetter(f.name), held)), f.type) for f in kind]
+    return pa.Array.from_buffers(kind, n, [mask], children=parts)
 
 
-def _leaf(some: list[Any], kind: pa.DataType, nulls: bool) -> list[pa.Buffer]:
+def _flat(some: list[Any], kind: pa.DataType) -> pa.Array:
+    """Texts, truths or numbers, of which most columns hold no None: it is looked for once it was met."""
+    import pyarrow as pa
+
+    try:
+        return pa.Array.from_buffers(kind, len(some), [None, *_leaf(some, kind)])
+    except TypeError:
+        if None not in some:
+            raise
+    blank = "" if pa.types.is_string(kind) else 0
+    mask = _bits(numbers("b", map(is_not, some, repeat(None))))
+    return pa.Array.from_buffers(kind, len(some), [mask, *_leaf([blank if x is None else x for x in some], kind)])
+
+
+def _leaf(some: list[Any], kind: pa.DataType) -> list[pa.Buffer]:
     """Buffers of texts, truths or numbers."""
     import pyarrow as pa
 
     if pa.types.is_string(kind):
-        texts = ["" if x is None else x for x in some] if nulls else some
-        data = "".join(texts).encode()
-        sizes: Iterable[int] = map(len, texts)
-        if len(data) != sum(map(len, texts)):  # beyond ASCII a character may take up to four bytes
-            sizes = [len(text.encode()) for text in texts]
+        data = "".join(some).encode()
+        sizes: Iterable[int] = map(len, some)
+        if len(data) != sum(map(len, some)):  # beyond ASCII a character may take up to four bytes
+            sizes = [len(text.encode()) for text in some]
         return [pa.py_buffer(numbers("i", accumulate(sizes, initial=0))), pa.py_buffer(data)]
-    held = [0 if x is None else x for x in some] if nulls else some
     if pa.types.is_boolean(kind):
-        return [_bits(numbers("b", held))]
-    return [pa.py_buffer(numbers(CODES[str(kind)], held))]
+        return [_bits(numbers("b", some))]
+    return [pa.py_buffer(numbers(CODES[str(kind)], some))]
 
 
 def _offsets(held: Sequence[Any]) -> pa.Buffer:
     import pyarrow as pa
 
     return pa.py_buffer(numbers("i", accumulate(map(len, held), initial=0)))
-
-
-def _valid(values: Sequence[Any]) -> pa.Buffer | None:
-    """A bit for each value, set where it is not None; None where all are."""
-    return _bits(numbers("b", [x is not None for x in values])) if None in values else None
 
 
 def _bits(flags: numbers[int]) -> pa.Buffer:
