@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..tables import scan
+from ..tables import array, scan
 from .details import Details
 from .entries import Entries, Part, index
 from .read import RunData
@@ -104,7 +104,7 @@ def _with_parents(run: RunData, part: Part, rows: Sequence[int], step: int) -> s
     import pyarrow.compute as pc
 
     batches = list(scan(run.root / part.file, ["id", "parent"]))
-    parents = pa.concat_arrays([b.column("parent") for b in batches]) if batches else pa.array([], pa.string())
+    parents = pa.concat_arrays([b.column("parent") for b in batches]) if batches else array([], pa.string())
     if parents.null_count == len(parents):
         return set(rows)
     above = pc.index_in(parents, pa.concat_arrays([b.column("id") for b in batches])).to_pylist()

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ..tables import scan
+from ..tables import array, scalar, scan
 from .pieces import Decode, cuts, decoder
 from .read import Line, RunData
 
@@ -105,10 +105,10 @@ class Details:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        ids = pa.array(list(by_id), pa.string())
+        ids = array(list(by_id), pa.string())
         for line in tables:
             for batch in scan(self._file(line), ["source", "trajectory", "score"]):
-                here = pc.and_(pc.equal(batch.column("source"), source), pc.is_in(batch.column("trajectory"), ids))
+                here = pc.and_(pc.equal(batch.column("source"), scalar(source, pa.string())), pc.is_in(batch.column("trajectory"), ids))
                 for row in batch.filter(here).to_pylist():
                     _score(by_id[row["trajectory"]], row["score"])
 
@@ -126,7 +126,7 @@ class Details:
             if not wanted:
                 continue
             for batch in scan(self._file(line), ["id", "response", "numbers", "arrays"]):
-                for row in batch.filter(pc.is_in(batch.column("id"), pa.array(list(wanted)))).to_pylist():
+                for row in batch.filter(pc.is_in(batch.column("id"), array(list(wanted), pa.string()))).to_pylist():
                     self._advantage(by_id[owner(row["id"], by_id)], row)
             missing -= {owner(name, missing) for name in wanted}
 
@@ -175,6 +175,8 @@ def place(detail: dict[str, Any], response: Sequence[int], values: Sequence[floa
 
 def taken(file: Path, columns: Sequence[str], rows: set[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number, row) of these rows of a Parquet file, in order; reads no further than the last of them."""
+    import pyarrow as pa
+
     at, last = 0, max(rows, default=-1)
     if last < 0:
         return
@@ -183,7 +185,7 @@ def taken(file: Path, columns: Sequence[str], rows: set[int]) -> Iterator[tuple[
     for batch in scan(file, columns):
         here = sorted(n for n in rows if at <= n < at + batch.num_rows)
         if here:
-            yield from zip(here, batch.take([n - at for n in here]).to_pylist(), strict=True)
+            yield from zip(here, batch.take(array([n - at for n in here], pa.int64())).to_pylist(), strict=True)
         at += batch.num_rows
         if at > last:
             return

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..tables import scan
+from ..tables import array, plain, scalar, scan
 from .read import Line, RunData
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Codes:
 
         coded = values.dictionary_encode()
         found = np.array([self.known.setdefault(v, len(self.known)) for v in coded.dictionary.to_pylist()] + [-1], dtype=np.int64)
-        return found[coded.indices.fill_null(len(found) - 1).to_numpy(zero_copy_only=False)]
+        return found[plain(coded.indices.fill_null(scalar(len(found) - 1, coded.indices.type)))]
 
 
 def hashed(values: pa.Array) -> np.ndarray:
@@ -65,7 +65,7 @@ def hashed(values: pa.Array) -> np.ndarray:
 
     coded = values.dictionary_encode()
     found = np.array([hash(v) & (1 << 63) - 1 for v in coded.dictionary.to_pylist()] + [-1], dtype=np.int64)
-    return found[coded.indices.fill_null(len(found) - 1).to_numpy(zero_copy_only=False)]
+    return found[plain(coded.indices.fill_null(scalar(len(found) - 1, coded.indices.type)))]
 
 
 class Entries:
@@ -134,10 +134,10 @@ class Entries:
 
         tasks = batch.column("task").dictionary_encode()
         some = [_task(text) for text in tasks.dictionary.to_pylist()]
-        at = tasks.indices.to_numpy(zero_copy_only=False)
+        at = plain(tasks.indices)
         category = np.array([self._codes["category"].known.setdefault(c, len(self._codes["category"].known)) for c, _, _ in some] or [0])
-        reference = hashed(pa.array([answer for _, _, answer in some], pa.string()))
-        group = pc.map_lookup(batch.column("keys"), "group", "last")
+        reference = hashed(array([answer for _, _, answer in some], pa.string()))
+        group = pc.map_lookup(batch.column("keys"), scalar("group", pa.string()), "last")
         own = tasks.dictionary.take(tasks.indices)
         score = batch.column("score")
         return {
@@ -145,7 +145,7 @@ class Entries:
             "category": category[at] if len(at) else np.zeros(0, dtype=np.int64),
             "level": np.array([level for _, level, _ in some] or [np.nan])[at] if len(at) else np.zeros(0),
             "group": hashed(pc.coalesce(group, own)),
-            "length": batch.column("cost").field("generated_tokens").to_numpy(zero_copy_only=False).astype(float),
+            "length": plain(batch.column("cost").field("generated_tokens")).astype(float),
             "reward": rewards(score), "answer": hashed(answers(score)),
             "reference": reference[at] if len(at) else np.zeros(0, dtype=np.int64),
         }  # fmt: skip
@@ -168,9 +168,8 @@ class Entries:
                     if source not in ids:
                         ids[source] = pa.concat_arrays([b.column("id") for b in scan(self.root / part.file, ["id"])])
                     judged[source] = part
-                    here = pc.equal(batch.column("source"), source).to_numpy(zero_copy_only=False)
-                    at = pc.index_in(batch.column("trajectory"), ids[source]).fill_null(-1).to_numpy(zero_copy_only=False)
-                    here &= at >= 0
+                    at = plain(pc.index_in(batch.column("trajectory"), ids[source]).fill_null(scalar(-1, pa.int32())))
+                    here = plain(pc.equal(batch.column("source"), scalar(source, pa.string()))) & (at >= 0)
                     part.columns["reward"][at[here]] = given[here]
                     told = here & (codes >= 0)
                     part.columns["answer"][at[told]] = codes[told]
@@ -181,24 +180,27 @@ class Entries:
 
 def answers(score: pa.StructArray) -> pa.StringArray:
     """The answer that a verifier noted, per row; null where none did."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.utf8_trim_whitespace(pc.map_lookup(score.field("info"), "answer", "last"))
+    return pc.utf8_trim_whitespace(pc.map_lookup(score.field("info"), scalar("answer", pa.string()), "last"))
 
 
 def rewards(score: pa.StructArray) -> np.ndarray:
     """What decides, per row: the reward named `score`, else the last one; NaN where there is none."""
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     given = score.field("rewards")
-    out = pc.map_lookup(given, "score", "last").cast("float64").fill_null(float("nan")).to_numpy(zero_copy_only=False).copy()
+    found = pc.map_lookup(given, scalar("score", pa.string()), "last").cast("float64")
+    out = plain(found.fill_null(scalar(float("nan"), pa.float64()))).copy()
     for i in np.flatnonzero(np.isnan(out)):
         pairs = given[int(i)].as_py()
         if pairs:
             out[i] = pairs[-1][1] if pairs[-1][1] is not None else float("nan")
     if score.null_count:
-        out[~score.is_valid().to_numpy(zero_copy_only=False)] = float("nan")
+        out[~plain(score.is_valid())] = float("nan")
     return out
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,13 +49,18 @@ def render(run: RunData) -> str:
     here = Path(__file__).parent
     metrics, entries = Metrics(run.lines), Entries(run)
     total, stages = summary.times(run.lines)
-    found = browsed(run, entries)
+    shown = sections(metrics, entries)
+    with ThreadPoolExecutor(1) as pool:  # drawing leaves Python to this thread, which reads the tables meanwhile
+        drawing = {id(c): pool.submit(vega.svg, c) for section in shown for c in section.charts}
+        found = browsed(run, entries)
+    drawn = {chart: picture.result() for chart, picture in drawing.items()}
     script = (here / "browser.js").read_text()
     return templates().get_template("page.html.jinja").render(
         run=run, status=STATUS.get(run.status, run.status), facts=facts(run, total.seconds), paper=paper(run.spec.get("paper")),
         log="" if run.status == "done" else run.log_tail, css=(here / "page.css").read_text() + (here / "browser.css").read_text(),
         script=script, policy=policy(script), held=held(found), missing=found.missing, browsed=found,
-        sections=sections(metrics, entries), metrics=metrics.all, memories=evolution.memories(run), pools=evolution.pools(run),
+        sections=shown, svg=lambda c: drawn.get(id(c)) or vega.svg(c), metrics=metrics.all,
+        memories=evolution.memories(run), pools=evolution.pools(run),
         gains=summary.gains(metrics), rewards=metrics.named("rollout/reward"), total=total, stages=stages,
         kinds=[kind for kind, seconds in total.by_kind.items() if seconds > 0],
         tokens=summary.tokens(run.lines), failures=summary.failures(run.lines), versions=summary.versions(run), excerpts=excerpts(run),

@@ -6,22 +6,27 @@ the table whose trajectories they judge (`source`): text is stored once. A train
 Tables are made and read by batches of a few thousand records, so a stage of any size takes the memory of a few batches.
 """
 
+from .arrays import array
 from .build import rows_table, samples_table, scores_table
 from .join import Finder, join
 from .parquet import batches, scan, size, write
+from .plain import plain, scalar
 from .read import recalling, rows_from, samples_from, scored_from, trajectories_from
 from .schema import schemas
 from .tasks import task_from_json, task_to_json
 
 __all__ = [
     "Finder",
+    "array",
     "batches",
     "join",
+    "plain",
     "recalling",
     "rows_from",
     "rows_table",
     "samples_from",
     "samples_table",
+    "scalar",
     "scan",
     "schemas",
     "scored_from",

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..records import Cost, Row, Sample, Score, Step, Task, Trajectory, Turn
+from .plain import plain, scalar
 from .tasks import task_from_json
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def values(array: pa.Array) -> list[Any]:
         return [make(*fields) if there else None for there, *fields in zip(present, *parts, strict=True)]
     if pa.types.is_string(kind):
         return words(array)
-    return array.to_numpy(zero_copy_only=False).tolist() if array.null_count == 0 else array.to_pylist()
+    return plain(array).tolist() if array.null_count == 0 else array.to_pylist()
 
 
 _RECORDS: dict[str, Callable[..., Any]] = {"source": Turn, "start": Step, "prompt_tokens": Cost, "subject": Score}
@@ -116,15 +117,15 @@ def words(array: pa.Array) -> list[Any]:
     """Strings of an array, one object for equal ones."""
     coded = array.dictionary_encode()
     known = [*coded.dictionary.to_pylist(), None]
-    at = coded.indices.fill_null(len(known) - 1) if coded.null_count else coded.indices
-    return [known[i] for i in at.to_numpy().tolist()]
+    at = coded.indices.fill_null(scalar(len(known) - 1, coded.indices.type)) if coded.null_count else coded.indices
+    return [known[i] for i in plain(at).tolist()]
 
 
 def _within(array: pa.Array, inner: pa.Array, read: Callable[[pa.Array], list[Any]]) -> list[tuple[Any, ...]]:
     """The tuple of inner values of each list. Equal neighbours that hold ids (the prompt of a group) are one object."""
     import pyarrow as pa
 
-    offsets = array.offsets.to_numpy().tolist()
+    offsets = plain(array.offsets).tolist()
     first, last = offsets[0], offsets[-1]
     flat = read(inner.slice(first, last - first))
     out = [tuple(flat[start - first : end - first]) for start, end in pairwise(offsets)]

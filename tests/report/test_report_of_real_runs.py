@@ -1,6 +1,8 @@
 """The report of a run that really ran (replies come from a script): what it says is what the run committed."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -74,3 +76,13 @@ def test_rewards_of_a_rollout_are_shown_though_another_table_holds_them(root, ma
     wrong = rollout.index("<i>#### 5")
     assert rollout.index("exact 1") < rollout.index("exact 0") < wrong  # the highest reward first
     assert rollout.count("exact 0") == 1
+
+
+def test_reading_tables_and_writing_the_page_import_no_pandas(root):
+    code = (
+        "import sys; from pathlib import Path; from selfevo import report; from selfevo.tables import rows_from, scan; "
+        "root = Path(sys.argv[1]); report.write(root); "
+        "print(sum(len(rows_from(batch)) for f in root.glob('tables/*/rollout.parquet') for batch in scan(f)), 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, check=True)
+    assert done.stdout == "8 False\n"
