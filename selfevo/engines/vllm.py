@@ -80,7 +80,7 @@ class Vllm:
         lora_rank: 0: an adapter is folded into the weights that are handed over. Else vLLM keeps the base and computes with the adapter
             beside it, at most this rank: then an update moves the adapter only.
         port: of the server; 0 picks a free one.
-        start_seconds: the longest a server may take to come up.
+        start_seconds: the longest a server may take to come up and give its first reply, for which kernels are compiled.
         stall_seconds: without any answer for so long, a server counts as stalled.
         log: file that what the server prints is appended to; default: a temporary one.
         """
