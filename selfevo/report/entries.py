@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..tables import array, plain, scalar, scan
+from ..tables import array, coded, plain, scalar, scan
 from .read import Line, RunData
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ class Codes:
         """A number for each text; -1 for null."""
         import numpy as np
 
-        coded = values.dictionary_encode()
-        found = np.array([self.known.setdefault(v, len(self.known)) for v in coded.dictionary.to_pylist()] + [-1], dtype=np.int64)
-        return found[plain(coded.indices.fill_null(scalar(len(found) - 1, coded.indices.type)))]
+        texts, at = coded(values)
+        return np.array([self.known.setdefault(v, len(self.known)) for v in texts] + [-1], dtype=np.int64)[at]
 
 
 def hashed(values: pa.Array) -> np.ndarray:
@@ -63,9 +62,8 @@ def hashed(values: pa.Array) -> np.ndarray:
     kept; -1 for null."""
     import numpy as np
 
-    coded = values.dictionary_encode()
-    found = np.array([hash(v) & (1 << 63) - 1 for v in coded.dictionary.to_pylist()] + [-1], dtype=np.int64)
-    return found[plain(coded.indices.fill_null(scalar(len(found) - 1, coded.indices.type)))]
+    texts, at = coded(values)
+    return np.array([hash(v) & (1 << 63) - 1 for v in texts] + [-1], dtype=np.int64)[at]
 
 
 class Entries:

@@ -10,7 +10,7 @@ from .arrays import array
 from .build import rows_table, samples_table, scores_table
 from .join import Finder, join
 from .parquet import batches, scan, size, write
-from .plain import plain, scalar
+from .plain import coded, plain, scalar
 from .read import recalling, rows_from, samples_from, scored_from, trajectories_from
 from .schema import schemas
 from .tasks import task_from_json, task_to_json
@@ -19,6 +19,7 @@ __all__ = [
     "Finder",
     "array",
     "batches",
+    "coded",
     "join",
     "plain",
     "recalling",

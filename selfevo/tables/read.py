@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..records import Cost, Row, Sample, Score, Step, Task, Trajectory, Turn
-from .plain import plain, scalar
+from .plain import coded, plain
 from .tasks import task_from_json
 
 if TYPE_CHECKING:
@@ -115,10 +115,9 @@ _RECORDS: dict[str, Callable[..., Any]] = {"source": Turn, "start": Step, "promp
 
 def words(array: pa.Array) -> list[Any]:
     """Strings of an array, one object for equal ones."""
-    coded = array.dictionary_encode()
-    known = [*coded.dictionary.to_pylist(), None]
-    at = coded.indices.fill_null(scalar(len(known) - 1, coded.indices.type)) if coded.null_count else coded.indices
-    return [known[i] for i in plain(at).tolist()]
+    known, at = coded(array)
+    with_null = [*known, None]
+    return [with_null[i] for i in at.tolist()]
 
 
 def _within(array: pa.Array, inner: pa.Array, read: Callable[[pa.Array], list[Any]]) -> list[tuple[Any, ...]]:
