@@ -16,32 +16,27 @@ POLL = 1.0
 """Seconds between two looks at whether the server still lives."""
 
 
+class Stalled(EngineError):
+    """A server that gives no answer for too long."""
+
+
 class Client:
     """Posts JSON to a server; `stall_seconds` without any answer is an error."""
 
-    def __init__(
-        self,
-        url: str,
-        at_once: int,
-        stall_seconds: float,
-        alive: Callable[[], None],
-        last_error: Callable[[], str],
-        setting: str = "engine.stall_seconds",
-    ):
-        """`alive` raises when the server's process has ended; `last_error` is the end of a sentence with the last error it logged;
-        `setting` is what a user sets `stall_seconds` by."""
-        self.url, self.at_once, self.stall_seconds, self.setting = url, at_once, stall_seconds, setting
-        self.alive, self.last_error = alive, last_error
+    def __init__(self, url: str, at_once: int, stall_seconds: float, alive: Callable[[], None], last_error: Callable[[], str]):
+        """`alive` raises when the server's process has ended; `last_error` is the end of a sentence with the last error it logged."""
+        self.url, self.at_once, self.stall_seconds, self.alive, self.last_error = url, at_once, stall_seconds, alive, last_error
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """One answer."""
-        return self.all(path, [body or {}])[0]
+    def post(self, path: str, body: Mapping[str, Any] | None = None, patience: float | None = None) -> Any:
+        """One answer; `patience` takes the place of `stall_seconds`."""
+        return self.all(path, [body or {}], patience)[0]
 
-    def all(self, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Answers in order; at most `at_once` are asked for at a time. Raises EngineError with what the server says is wrong."""
-        return beside(lambda: self._all(path, bodies))
+    def all(self, path: str, bodies: Sequence[Mapping[str, Any]], patience: float | None = None) -> list[Any]:
+        """Answers in order; at most `at_once` are asked for at a time. Raises Stalled, and EngineError with what the server says is
+        wrong."""
+        return beside(lambda: self._all(path, bodies, self.stall_seconds if patience is None else patience))
 
-    async def _all(self, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
+    async def _all(self, path: str, bodies: Sequence[Mapping[str, Any]], patience: float) -> list[Any]:
         import httpx
 
         room, heard = asyncio.Semaphore(self.at_once), [time.monotonic()]
@@ -65,8 +60,8 @@ class Client:
                     if not waiting:
                         return [task.result() for task in tasks]
                     self.alive()
-                    if time.monotonic() - heard[0] > self.stall_seconds:
-                        raise EngineError(f"the vLLM server has not answered for {self.stall_seconds:g} s ({self.setting})")
+                    if time.monotonic() - heard[0] > patience:
+                        raise Stalled(f"the vLLM server has not answered for {patience:g} s (engine.stall_seconds)")
             except httpx.HTTPError as error:
                 for _ in range(20):  # a server that dies takes its connections along before its process is seen to have ended
                     self.alive()

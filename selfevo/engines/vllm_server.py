@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, UserError
-from .vllm_client import Client
+from .vllm_client import Client, Stalled
 from .vllm_weights import scratch
 from .vllm_words import VAGUE, Ask, Said, in_our_words
 
 HOST = "127.0.0.1"
 NAME = "policy"
 """What the server calls the model."""
+FIRST = {"model": NAME, "prompt": [0], "max_tokens": 1, "logprobs": 0}
+"""The first request: a token with its log-prob, as every later one wants them."""
 RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What a launcher tells training ranks: vLLM would take it for its own."""
 ENVIRONMENT = {
@@ -132,22 +134,26 @@ class Server:
 
     def _wait(self, seconds: float) -> None:
         """Until the server has given its first reply, which compiles what it needs for one: that may take longer than a reply ever will."""
+        until = time.monotonic() + seconds
+        late = f"the vLLM server did not start within {seconds:g} s (engine.start_seconds)"
+        while not self._healthy():
+            if time.monotonic() > until:
+                raise EngineError(f"{late}{self._last_error()}")
+            time.sleep(0.1)
+        try:
+            self._client.post("/v1/completions", FIRST, max(1.0, until - time.monotonic()))
+        except Stalled as error:
+            raise EngineError(f"{late}: it gave no reply") from error
+
+    def _healthy(self) -> bool:
+        """Whether the server answers by now."""
         import httpx
 
-        until = time.monotonic() + seconds
-        first = {"model": NAME, "prompt": [0], "max_tokens": 1, "logprobs": 0}
-        while True:
-            self._alive()
-            try:
-                if httpx.get(f"http://{HOST}:{self._port}/health", timeout=5, trust_env=False).status_code == 200:
-                    left = max(1.0, until - time.monotonic())
-                    Client(self._client.url, 1, left, self._alive, self._last_error, "engine.start_seconds").post("/v1/completions", first)
-                    return
-            except httpx.HTTPError:
-                pass
-            if time.monotonic() > until:
-                raise EngineError(f"the vLLM server did not start within {seconds:g} s (engine.start_seconds){self._last_error()}")
-            time.sleep(0.1)
+        self._alive()
+        try:
+            return httpx.get(f"{self._client.url}/health", timeout=5, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def _alive(self) -> None:
         if self._guard.poll() is not None:

@@ -24,7 +24,7 @@ OURS = {
 }
 """What a user of ours sets, for what vLLM's errors advise to set."""
 LONGEST = 300
-VAGUE = ("Engine core initialization failed", "EngineCore encountered an issue", "Internal Server Error")
+VAGUE = ("Engine core initialization failed", "EngineCore encountered an issue", "Internal Server Error", "Worker failed with error")
 """How errors of vLLM begin that only point to another one in its log."""
 ASIDES = (" Supported architectures:", " See https://")
 """Where an error of vLLM stops to be of use."""

@@ -1,4 +1,4 @@
-"""Fixtures of the vLLM engine's tests: real vLLM on the CPU. A start takes 10 to 25 s, so engines are shared."""
+"""Fixtures of the vLLM engine's tests: real vLLM on the CPU. A server takes up to a minute to start, so engines are shared."""
 
 from __future__ import annotations
 
