@@ -19,7 +19,6 @@ from benchmarks.training import learner
 from benchmarks.workloads import prompt, tasks, training_rows
 from selfevo import passes
 from selfevo.decoder import rows, step, stream, weights
-from selfevo.decoder.turning import Halves
 from selfevo.engines import Native, decoding
 from selfevo.learning import models, session
 from selfevo.protocols import GenerateRequest, Sampling
@@ -49,6 +48,10 @@ def never(model: Any) -> bool:
 def nowhere() -> bool:
     """No system divides a call."""
     return False
+
+
+def not_in_c(*asked: Any) -> None:
+    """Nothing is compiled."""
 
 
 def whole(matrix: Tensor, parts: int) -> Tensor:
@@ -95,11 +98,12 @@ WITHOUT: dict[str, dict[str, tuple[tuple[Any, str, Any], ...]]] = {
     "generate": {
         "decode steps from the weights": ((decoding, "fits", never),),
         "matrices joined": ((weights, "JOINED", 0),),
-        "turning as complex numbers": ((step, "Pairs", Halves),),
+        "C between the products": ((step, "compiled", not_in_c),),
         "inference mode": ((torch, "inference_mode", torch.no_grad),),
     },
     "generate 20M": {
         "products divided by outputs": ((step, "divided", whole),),
+        "C between the products": ((step, "compiled", not_in_c),),
         "inference mode": ((torch, "inference_mode", torch.no_grad),),
     },
     "generate divided": {

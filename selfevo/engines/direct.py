@@ -17,7 +17,7 @@ class Direct:
     """Prefill and decode steps of a model over slots."""
 
     def __init__(self, model: Any, slots: Slots, step: Step):
-        self.stream, self._step, self._attend = Stream(model, step.weights), step, step_over(slots)
+        self.stream, self._step, self._attend = Stream(model, step.weights), step, step_over(slots, step.compiled)
 
     def prefill(self, ids: Tensor, last: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Of contexts `ids` [c, P], padded on the right, that end at columns `last` [c]: per layer, keys and values
@@ -27,7 +27,7 @@ class Direct:
 
         def attend(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
             q, k, v = (x.view(count, width, x.shape[1], -1).transpose(1, 2) for x in (q, k, v))
-            states.append((self._step.turning.keys(k), v))
+            states.append((k, v))
             return causal(q, k, v, window=window).transpose(1, 2).reshape(count * width, -1)
 
         positions = torch.arange(width, device=ids.device).repeat(count)

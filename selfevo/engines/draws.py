@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decoder.compiled import Compiled
 from ..protocols import GenerateRequest
 from .sampling import distribution, draw, truncate, uniforms
 
@@ -15,12 +16,15 @@ from .sampling import distribution, draw, truncate, uniforms
 class Draws:
     """Sampling settings of the requests, and the rows that are running. `follow` after each change of the rows."""
 
-    def __init__(self, requests: Sequence[GenerateRequest], device: torch.device):
+    def __init__(self, requests: Sequence[GenerateRequest], device: torch.device, compiled: Compiled | None = None):
+        """`compiled`: what draws in place of PyTorch's operations, where nothing is truncated."""
+
         def column(values: list[Any], dtype: torch.dtype) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)
 
         s = [r.sampling for r in requests]
         self.truncates = any(x.top_p < 1.0 or x.top_k > 0 for x in s)
+        self.compiled = None if self.truncates else compiled
         self.samples = any(x.temperature > 0 for x in s)
         self.greedy = any(x.temperature <= 0 for x in s)
         self.scales = any(x.temperature not in (0.0, 1.0) for x in s)
@@ -39,14 +43,16 @@ class Draws:
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [n] and their log-probs [n] float32 at each row's temperature, from logits [n, V]; the rows are then a token longer."""
-        t = self.rows
+        t, place = self.rows, self.place
+        self.place = place + 1
+        if self.compiled is not None:
+            return self.compiled.draw(logits, t["temperature"], t["seed"], place)
         logp = distribution(logits, t["temperature"]) if self.scales else torch.log_softmax(logits.float(), dim=-1)
         if self.samples:
             p = truncate(logp, t["top_p"], t["top_k"]) if self.truncates else logp.exp()
-            tokens = draw(p, uniforms(t["seed"], self.place))
+            tokens = draw(p, uniforms(t["seed"], place))
             if self.greedy:
                 tokens = torch.where(t["temperature"] > 0, tokens, logp.argmax(dim=-1))
         else:
             tokens = logp.argmax(dim=-1)
-        self.place = self.place + 1
         return tokens, logp.gather(1, tokens.unsqueeze(1)).squeeze(1)

@@ -21,7 +21,9 @@ class Slots:
     Shapes and alignment depend on the call alone, so that a call's results do too, bit for bit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, blank: bool = True) -> None:
+        """`blank`: columns before a row's start hold zeros (at first), for attention that multiplies all columns by something."""
+        self.blank = blank
         self.rows = self.length = self.column = self.n = self.width = 0
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
@@ -101,19 +103,18 @@ class Slots:
             for layer, x in enumerate(store):
                 part = x[:, :, old].clone()
                 if grow:
-                    store[layer] = x.new_zeros(self.rows, x.shape[1], self.length, x.shape[3])
+                    store[layer] = self._room(x)
                 store[layer][:, :, new] = part
         self.column, self.active = column, []
 
     def _room(self, like: Tensor) -> Tensor:
         """Memory for one layer's keys (or values), for states shaped `like` [contexts, heads, P, width]."""
         shape = (self.rows, like.shape[1], self.length, like.shape[3])
-        return _zeros(math.prod(shape), like.dtype).view(shape) if like.device.type == "cpu" else like.new_zeros(shape)
+        return self._line(math.prod(shape), like.dtype).view(shape) if like.device.type == "cpu" else like.new_zeros(shape)
 
-
-def _zeros(count: int, dtype: torch.dtype) -> Tensor:
-    """Zeros whose pages the system hands out when they are first touched, aligned to a cache line."""
-    size = count * dtype.itemsize
-    raw = torch.from_numpy(np.zeros(size + LINE, np.uint8))
-    start = -raw.data_ptr() % LINE
-    return raw[start : start + size].view(dtype)
+    def _line(self, count: int, dtype: torch.dtype) -> Tensor:
+        """Numbers whose pages the system hands out when they are first touched, aligned to a cache line."""
+        size = count * dtype.itemsize
+        raw = torch.from_numpy((np.zeros if self.blank else np.empty)(size + LINE, np.uint8))
+        start = -raw.data_ptr() % LINE
+        return raw[start : start + size].view(dtype)

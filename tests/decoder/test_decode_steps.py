@@ -1,14 +1,13 @@
-"""A decode step gives the stream's logits, however its matrices lie and whichever way it turns queries and keys."""
+"""A decode step gives the stream's logits, however its matrices lie and whatever computes between its products."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfevo.decoder import products, step
+from selfevo.decoder import products, step, weights
+from selfevo.decoder.compiled import compiled
 from selfevo.decoder.step import Step
-from selfevo.decoder.turning import Halves, Pairs
-from selfevo.decoder.weights import Weights
 from selfevo.engines.direct import Direct
 from selfevo.engines.slots import Slots
 
@@ -39,7 +38,9 @@ def logits(model, ids, few):
     slots = Slots()
     slots.begin(n, length)
     with torch.no_grad():
-        direct = Direct(model, slots, Step(model, length, few=few))
+        made = Step(model, length, few=few)
+        slots.blank = made.compiled is None
+        direct = Direct(model, slots, made)
         states, last = direct.prefill(ids[:, :2].contiguous(), torch.full((n,), 1))
         slots.place(states, [(2, 1)] * n, 0)
         out = [last]
@@ -51,9 +52,11 @@ def logits(model, ids, few):
 
 
 @pytest.mark.parametrize("few", [False, True])
-@pytest.mark.parametrize("turning", [Pairs, Halves])
-def test_steps_give_the_logits_of_one_pass_over_everything(model, few, turning, monkeypatch):
-    monkeypatch.setattr(step, "Pairs", turning)
+@pytest.mark.parametrize("in_c", [True, False])
+@pytest.mark.parametrize("joined", [True, False])
+def test_steps_give_the_logits_of_one_pass_over_everything(model, few, in_c, joined, monkeypatch):
+    monkeypatch.setattr(step, "compiled", compiled if in_c else lambda w, length, few: None)
+    monkeypatch.setattr(weights, "JOINED", weights.JOINED if joined else 0)
     monkeypatch.setattr(products, "LARGE", 1)
     ids = torch.randint(0, 40, (3, 9), generator=torch.Generator().manual_seed(1))
     at_once = torch.stack([logits(model, ids[:, :2], False)[:, 0]] + [one_pass(model, ids[:, : t + 1]) for t in range(2, 9)], 1)
@@ -91,16 +94,3 @@ def test_a_part_is_read_where_it_lies():
     assert products.divided(weight.t(), 2).data_ptr() == weight.data_ptr()
     assert products.divided(weight.t(), 2).shape == (2, 512, 256)
     assert products.divided(weight.t(), 3).shape == (256, 1024)  # 1024 outputs are not three equal parts
-
-
-def test_pairs_keep_every_product_of_a_query_and_a_key(model):
-    w = Weights(model)
-    halves, pairs = Halves(w, 20), Pairs(w, 20)
-    random = torch.Generator().manual_seed(2)
-    x = torch.randn(5, w.heads + 2 * w.kv, w.width, generator=random, dtype=torch.double)
-    mine = pairs.ordered(x.flatten(1).t()).t().reshape(x.shape).contiguous()
-    assert torch.equal(mine[:, w.heads + w.kv :], x[:, w.heads + w.kv :])  # values stay
-    positions = torch.tensor([0, 3, 19, 7, 7])
-    (q, k), (q2, k2) = halves(x[:, : w.heads + w.kv], halves.at(positions)), pairs(mine[:, : w.heads + w.kv], pairs.at(positions))
-    torch.testing.assert_close(torch.einsum("akgd,bkd->abkg", q2, k2), torch.einsum("akgd,bkd->abkg", q, k))
-    torch.testing.assert_close(pairs.keys(k), k2)
