@@ -106,8 +106,9 @@ def facts(run: RunData, seconds: float) -> list[tuple[str, str]]:
     pairs = [
         ("seed", run.spec.get("seed")), ("time in stages", duration(seconds) if run.lines else None),
         ("committed stages", f"{len(run.lines):,}" if run.lines else None), ("commit", commit), ("machine", machine or None),
-        ("threads", env.get("threads")), ("selfevo", env.get("selfevo")), ("python", env.get("python")),
-        ("packages", ", ".join(f"{k} {v}" for k, v in packages.items()) or None), ("directory", run.root.name),
+        ("threads", env.get("threads")), ("decode kernels", env.get("decode_kernels")), ("selfevo", env.get("selfevo")),
+        ("python", env.get("python")), ("packages", ", ".join(f"{k} {v}" for k, v in packages.items()) or None),
+        ("directory", run.root.name),
     ]
     return [(name, str(value)) for name, value in pairs if value is not None]
 
