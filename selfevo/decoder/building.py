@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from contextlib import suppress
@@ -40,15 +41,30 @@ def state() -> tuple[bool, str]:
     """Whether there are kernels here, and who compiles them, or why not."""
     try:
         library("float")
-        return True, f"compiled by {_compiler()}"
+        return True, f"compiled by {' '.join(_compiler())}"
     except Absent as absent:
         return False, str(absent)
 
 
-@cache
 def library(real: str) -> ctypes.CDLL:
     """The functions of `kernels.c` for numbers of a type, "float" or "double". Raises Absent."""
-    command = [_compiler(), *FLAGS, f"-DREAL={real}", str(SOURCE)]
+    found = _tried(real)
+    if isinstance(found, str):
+        raise Absent(found)
+    return found
+
+
+@cache
+def _tried(real: str) -> ctypes.CDLL | str:
+    """The library, or why there is none: nothing is tried twice."""
+    try:
+        return _library(real)
+    except Absent as absent:
+        return str(absent)
+
+
+def _library(real: str) -> ctypes.CDLL:
+    command = [*_compiler(), *FLAGS, f"-DREAL={real}", str(SOURCE)]
     try:
         loaded = _loaded(command, _cache() / f"kernels-{real}-{_key(command)}.so")
     except OSError as error:
@@ -76,14 +92,16 @@ def _loaded(command: list[str], kept: Path) -> ctypes.CDLL:
         return loaded
 
 
-def _compiler() -> str:
-    """The program that CC names (if that is empty, none), or the first there is. Raises Absent."""
+def _compiler() -> list[str]:
+    """The program that CC names, with its arguments (if that is empty, none), or the first there is. Raises Absent."""
     wanted = os.environ.get("CC")
-    names = COMPILERS if wanted is None else (wanted,)
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
-    if found is None:
-        raise Absent("CC is empty" if wanted == "" else f"no C compiler ({' or '.join(names)})")
-    return found
+    if wanted is not None and not wanted.strip():
+        raise Absent("CC is empty")
+    programs = [[name] for name in COMPILERS] if wanted is None else [shlex.split(wanted)]
+    for name, *arguments in programs:
+        if (path := shutil.which(name)) is not None:
+            return [path, *arguments]
+    raise Absent(f"no C compiler ({' or '.join(program[0] for program in programs)})")
 
 
 def _build(command: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The kernels are compiled once for a machine, and done without where that is impossible."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from selfevo.decoder import building
 from selfevo.decoder.building import Absent
 
 BUILD = "from selfevo.decoder import building; building.library('float'); print(building.state()[0])"
-build = building.library.__wrapped__  # this process has its own already
+build = building._library  # of a process that has none yet
 
 
 @pytest.fixture
@@ -28,6 +29,15 @@ def counted(tmp_path, monkeypatch):
     script.chmod(0o700)
     monkeypatch.setenv("CC", str(script))
     return log
+
+
+def test_what_failed_is_not_tried_again(cache, tmp_path, monkeypatch):
+    log, script = tmp_path / "calls", tmp_path / "failing-cc"
+    script.write_text(f'#!/bin/sh\necho called >> "{log}"\nexit 1\n')
+    script.chmod(0o700)
+    code = "from selfevo.decoder import building; print(building.state(), building.state())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "CC": str(script)})
+    assert log.read_text() == "called\n" and said.stdout.count("failing-cc failed: it said nothing") == 2
 
 
 def test_a_second_process_compiles_nothing(cache, counted):
@@ -67,6 +77,12 @@ def test_without_a_compiler_it_is_said_why(cache, monkeypatch, cc, said):
     with pytest.raises(Absent) as error:
         build("float")
     assert str(error.value).endswith(said)
+
+
+def test_a_compiler_may_have_arguments(cache, monkeypatch):
+    monkeypatch.setenv("CC", "cc -DREAL_IS_GIVEN -Wall")
+    build("float")
+    assert building.state()[1].endswith("/cc -DREAL_IS_GIVEN -Wall")
 
 
 def test_what_the_compiler_says_last_is_told(cache, monkeypatch, tmp_path):
