@@ -1,7 +1,7 @@
 """`python -m benchmarks.first_token OUT ARGUMENTS...`: the `selfevo` command, ended at the first token that the engine draws.
 
-Writes the monotonic clock, which all processes of a machine share, to OUT. The product knows nothing of it: `engines.sampling.draw`
-is wrapped as it is imported.
+Writes the monotonic clock, which all processes of a machine share, to OUT. The product knows nothing of it: a call of
+`engines.draws.Draws` is wrapped as its module is imported.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-MODULE, FUNCTION = "selfevo.engines.sampling", "draw"
+MODULE, CLASS = "selfevo.engines.draws", "Draws"
 
 
 class Watch:
-    """An import hook that replaces one function of one module as soon as the module has run."""
+    """An import hook that replaces the call of one module's class as soon as the module has run."""
 
     def __init__(self, wrap: Callable[[Any], Any]):
         self.wrap = wrap
@@ -36,7 +36,8 @@ class Watch:
 
         def then_wrap(module: ModuleType) -> None:
             execute(module)
-            setattr(module, FUNCTION, self.wrap(getattr(module, FUNCTION)))
+            drawing: Any = getattr(module, CLASS)
+            drawing.__call__ = self.wrap(drawing.__call__)
 
         spec.loader.exec_module = then_wrap  # type: ignore[method-assign]
         return spec
