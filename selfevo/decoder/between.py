@@ -42,12 +42,11 @@ class Between:
     def turn(self, states: Tensor, qk_norm: Tensor | None, by: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Of states [n, (heads + 2 kv heads) * width]: queries [n, kv heads, heads / kv heads, width] and keys [n, kv heads, width], normed
         where the model does so and turned (Su et al. 2021), and values [n, kv heads, width]."""
-        x = states.view(len(states), -1, self.width)[:, : self.heads + self.kv]
+        x, v = states.view(len(states), -1, self.width).split_with_sizes([self.heads + self.kv, self.kv], 1)
         if qk_norm is not None:
             x = self.norm(x, qk_norm)
-        x = turned(x, *by)
-        q, k = x.split_with_sizes([self.heads, self.kv], 1)
-        return q.view(len(x), self.kv, -1, self.width), k, states.view(len(states), -1, self.width)[:, self.heads + self.kv :]
+        q, k = turned(x, *by).split_with_sizes([self.heads, self.kv], 1)
+        return q.view(len(x), self.kv, -1, self.width), k, v
 
     def gate(self, both: Tensor) -> Tensor:
         """SwiGLU (Shazeer 2020) of [n, 2 I], gate before up: [n, I]."""

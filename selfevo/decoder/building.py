@@ -16,8 +16,11 @@ from tempfile import TemporaryDirectory
 
 SOURCE = Path(__file__).with_name("kernels.c")
 COMPILERS = ("cc", "gcc", "clang")
+WIDEST = 512
+"""Numbers of the widest head that there is room for."""
 FLAGS = (
-    "-std=c11", "-O3", "-march=native", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared",
+    f"-DWIDEST={WIDEST}", "-std=c11", "-O3", "-march=native", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno",
+    "-fno-trapping-math", "-fPIC", "-shared",
 )  # fmt: skip
 """Nothing of -ffast-math, which would reorder more than the sums that ask for it, and change how the rest of the process computes."""
 PATIENCE = 60

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from .between import Between
-from .building import Absent, library
+from .building import WIDEST, Absent, library
 from .weights import Weights
 
 TYPES = {torch.float32: "float", torch.float64: "double"}
-WIDEST = 512
-"""Numbers of a head that `kernels.c` has room for."""
 THREADS, SHORT = 2, 1024
-"""One thread of C is no slower than so many of PyTorch's; nor than any number where replies are few and at most so long."""
+"""One thread of C is no slower than so many of PyTorch's (as measured), nor than more of them where replies are few and at most so long
+(as reckoned: no machine with more was at hand)."""
 
 
 def compiled(w: Weights, length: int, few: bool) -> Compiled | None:

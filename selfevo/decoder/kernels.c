@@ -1,4 +1,5 @@
-/* A decode step between its matrix products, for one thread. REAL is float or double; `building.py` compiles this, `compiled.py` calls it.
+/* A decode step between its matrix products, for one thread. `building.py` compiles this, `compiled.py` calls it. REAL is float or
+ * double, WIDEST how many numbers a head may have.
  *
  * Numbers of a row lie side by side; a distance from one row (or head) to the next counts numbers, not bytes. Rows are independent: what
  * is computed for one does not depend on how many there are or where they lie.
@@ -8,7 +9,7 @@
 #include <string.h>
 
 typedef REAL real;
-enum { LINE = 64, WIDEST = 512, BLOCK = 64 };  /* bytes of a cache line; numbers of the widest head; tokens summed up together */
+enum { LINE = 64, BLOCK = 64 };  /* bytes of a cache line; tokens summed up together */
 
 /* e^x by Cody & Waite's reduction and a polynomial of degree 7, within 2 units in the last place, and without a branch, so that compilers
  * take several at a time. Above 88 as there, below -87 zero; NaN stays. */

@@ -70,7 +70,7 @@ def kernels() -> Finding:
     from ..decoder.building import state
 
     there, found = state()
-    advice = "" if there else "install a C compiler (apt install gcc): generating on a CPU then takes about two thirds of the time"
+    advice = "" if there else "generating on a CPU takes about two thirds of the time with a C compiler (apt install gcc; CC names it)"
     return Finding("decode kernels", "ok" if there else "missing", found, advice)
 
 

@@ -64,7 +64,8 @@ def stepping(policy: Any, room: Room = anywhere, few: bool = False) -> Step | No
 
 def draw(policy: Any, step: Step | None, requests: Sequence[GenerateRequest], rows: int, prefill_tokens: int) -> list[Completion]:
     """Completions of ordered requests, at most `rows` of them at a time."""
-    # Inference mode takes a seventh off a step of a small model; modules of transformers may keep tensors, which must not be of that mode.
+    # Without C, inference mode takes a seventh off a small model's step; modules of transformers may keep tensors, which must not be of
+    # that mode.
     with torch.inference_mode() if step is not None else torch.no_grad():
         batch = Batch(policy, step, requests, rows, prefill_tokens)
         batch.run()

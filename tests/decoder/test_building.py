@@ -31,7 +31,7 @@ def counted(tmp_path, monkeypatch):
     return log
 
 
-def test_what_failed_is_not_tried_again(cache, tmp_path, monkeypatch):
+def test_what_failed_is_not_tried_again(cache, tmp_path):
     log, script = tmp_path / "calls", tmp_path / "failing-cc"
     script.write_text(f'#!/bin/sh\necho called >> "{log}"\nexit 1\n')
     script.chmod(0o700)
