@@ -44,7 +44,8 @@ def state() -> tuple[bool, str]:
     """Whether there are kernels here, and who compiles them, or why not."""
     try:
         library("float")
-        return True, f"compiled by {' '.join(_compiler())}"
+        program, *arguments = _compiler()
+        return True, f"compiled by {' '.join([Path(program).name, *arguments])}"
     except Absent as absent:
         return False, str(absent)
 
