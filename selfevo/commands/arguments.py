@@ -47,3 +47,9 @@ def folders(options: Namespace) -> list[str]:
 def sweeps(options: Namespace) -> bool:
     """Whether several values of a key are several jobs."""
     return options.multirun or any(o.lower() == "hydra.mode=multirun" for o in options.overrides)
+
+
+def only_runs(options: Namespace) -> bool:
+    """Whether nothing but one job is asked of Hydra, from the packaged configs."""
+    asked = (options.cfg, options.info, options.experimental_rerun, options.config_path, options.package, options.resolve or None)
+    return not options.multirun and all(value is None for value in asked)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError, nearest
+from ..preload import preload
 from ..spec import RunSpec, check, load, read
 from ..store import RunDir
 from .plain import say
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if finished(root):
         say(f"{root}: this run is finished, there is nothing to resume (its report: {root / 'report.html'})")
         return 0
+    preload()
     launch(elsewhere(load(root / "spec.yaml"), arguments[1:]), root, resume=True)
     return 0
 

@@ -10,15 +10,17 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..cli import complain
 from ..errors import SelfevoError, StoreError, UserError, nearest
-from ..spec import RunSpec, build, check, configs, dump, preflight
-from ..spec.sources import hydra_line
+from ..preload import preload
+from ..spec import RunSpec, build, check, configs, dump
+from ..spec.compose import checked
+from ..spec.sources import BASE, VERSION_BASE, Configs, hydra_line
 from . import arguments as args
 
 if TYPE_CHECKING:
@@ -41,15 +43,19 @@ def main(arguments: Sequence[str]) -> int:
         return through_hydra(arguments)
     if options.shell_completion:
         return complete(arguments)
-    base = options.config_name or "config"
-    overrides, _ = preflight(options.overrides, args.folders(options), base, args.sweeps(options))
+    if args.only_runs(options):
+        preload()
+    tree = Configs(args.folders(options), options.config_name or BASE)
+    overrides, _ = checked(tree, options.overrides, args.sweeps(options))
+    flags = args.flags_only(arguments, options.overrides)
     if not args.sweeps(options):
-        return through_hydra([*args.flags_only(arguments, options.overrides), *overrides])
+        alone = not tree.loader.multirun and args.only_runs(options)
+        return one_job(tree, overrides) if alone else through_hydra([*flags, *overrides])
     from ..sweeps.announce import Announce
 
     Announce.jobs = None
     try:
-        return through_hydra([*args.flags_only(arguments, options.overrides), *overrides, Announce.OVERRIDE])
+        return through_hydra([*flags, *overrides, Announce.OVERRIDE])
     finally:
         Announce.jobs = None
 
@@ -80,16 +86,39 @@ def say_help(arguments: Sequence[str]) -> int:
 def through_hydra(arguments: Sequence[str]) -> int:
     """Call Hydra's main with these arguments. Its errors come out as ours."""
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors pass through to us instead of being printed with a traceback
-    _failures.clear()
     before = sys.argv
     sys.argv = ["selfevo", *arguments]
     try:
+        return ending(hydra.main(config_path=str(configs()), config_name=BASE, version_base=VERSION_BASE)(job))
+    finally:
+        sys.argv = before
+
+
+def one_job(tree: Configs, overrides: list[str]) -> int:
+    """What Hydra's main does for one job, in the tree in which its spec was checked: main would compose the config twice more, once to
+    see whether it is one job."""
+    from hydra._internal.hydra import Hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    hydra = Hydra("selfevo", tree.loader)
+    GlobalHydra.instance().initialize(hydra)
+    try:
+        return ending(lambda: hydra.run(tree.base, job, overrides))
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def ending(work: Callable[[], Any]) -> int:
+    """Do what calls `job`; Hydra's errors come out as ours."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    _failures.clear()
+    try:
         with last_words():
-            hydra.main(config_path=str(configs()), config_name="config", version_base="1.3")(job)()
+            work()
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, SelfevoError):  # a launcher or sweeper of ours refuses its settings
             raise error.__cause__ from None
@@ -100,8 +129,6 @@ def through_hydra(arguments: Sequence[str]) -> int:
         if isinstance(error, BrokenPipeError) or error.filename is None:
             raise
         raise unmade(error) from error
-    finally:
-        sys.argv = before
     if _failures:
         raise _failures[0]
     return 0

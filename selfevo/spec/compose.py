@@ -31,12 +31,16 @@ def read(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> RunSpec:
     return preflight(overrides, config_dirs)[1]
 
 
-@without_collector()
 def preflight(
     overrides: Sequence[str], config_dirs: Sequence[str] = (), base: str = BASE, multirun: bool = False
 ) -> tuple[list[str], RunSpec]:
     """The overrides for Hydra, after the spec they make (of a sweep: its first job) was checked."""
-    tree = Configs(config_dirs, base)
+    return checked(Configs(config_dirs, base), overrides, multirun)
+
+
+@without_collector()
+def checked(tree: Configs, overrides: Sequence[str], multirun: bool = False) -> tuple[list[str], RunSpec]:
+    """The same, from a tree of configs that its caller goes on with."""
     prepared = prepare(tree, overrides, multirun)
     try:
         spec = check(prepared.cfg, Provenance(tree, prepared.groups, prepared.assigned))

@@ -65,7 +65,7 @@ def prepare(tree: Configs, overrides: Sequence[str], multirun: bool = False) -> 
     out.hydra += [text for text, _ in chosen]
     out.groups += [text for _, text in chosen]
     wrong = bool(out.problems)
-    out.cfg = tree.compose(out.groups)
+    out.cfg = tree.compose(out.groups if multirun else out.hydra)
     if not wrong:  # without a group that was asked for, nothing can be said about keys
         _values(values, known, out)
         tree.assign(out.cfg, out.values)

@@ -11,11 +11,12 @@ from ..errors import SpecErrors, UserError, nearest
 from ..packaged import configs
 
 if TYPE_CHECKING:
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
     from yaml import MarkedYAMLError
 
 BASE = "config"
+VERSION_BASE = "1.3"
+"""The version of Hydra whose behaviour is asked for."""
 _ADVICE = ("To append", "Or add a second", "Either remove", "Available options", "Set the environment", "Config search path")
 
 
@@ -23,19 +24,22 @@ class Configs:
     """The config tree of one call: packaged configs, then `config_dirs`, through Hydra's loader (so its plugins' paths count too)."""
 
     def __init__(self, config_dirs: Sequence[str] = (), base: str = BASE):
-        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+        from hydra import version
         from hydra._internal.utils import create_config_search_path
         from hydra.core.config_search_path import SearchPathQuery
         from hydra.core.utils import setup_globals
 
+        from .loader import Loader
+
         setup_globals()
+        version.setbase(VERSION_BASE)
         search = create_config_search_path(str(configs()))
         for folder in config_dirs:
             if not Path(folder).is_dir():
                 raise UserError(f"--config-dir {folder}: no such folder; expected one that holds config groups, such as experiment/")
             search.prepend(provider="command-line", path=f"file://{Path(folder).resolve()}", anchor=SearchPathQuery(provider="schema"))
         self.base = base
-        self.loader: ConfigLoaderImpl = ConfigLoaderImpl(config_search_path=search)
+        self.loader = Loader(config_search_path=search)
 
     def repository(self, overrides: Sequence[str]) -> Any:
         """Hydra's view of all folders, `hydra.searchpath` of the base config and the overrides included."""

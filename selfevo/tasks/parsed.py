@@ -28,16 +28,20 @@ class FromText:
         if not set(self.pattern.groupindex) - {"answer", "category", "level"}:
             raise UserError("tasks.FromText: pattern names no prompt variable; expected a group such as (?P<question>...)")
         self.category, self.keep = category, tuple(keep)
+        own = ("answer", "category", "level")
+        self._variables = [(name, at - 1) for name, at in self.pattern.groupindex.items() if name not in own]
+        self._own = [self.pattern.groupindex.get(name, 0) - 1 for name in own]  # -1, one behind the last group, for what it lacks
 
     def parse(self, row: Row) -> Task | None:
         """The task, its parent the row's trajectory; None when nothing matches or the level is no number."""
         match = self.pattern.search(row.trajectory.text)
         if match is None:
             return None
-        found = {name: value.strip() for name, value in match.groupdict().items() if value is not None}
-        answer, category, level = found.pop("answer", None), found.pop("category", None), found.pop("level", None)
+        groups = (*match.groups(), None)
+        found = {name: value.strip() for name, at in self._variables if (value := groups[at]) is not None}
         if not found:
             return None
+        answer, category, level = [None if (value := groups[at]) is None else value.strip() for at in self._own]
         if level is not None and re.fullmatch(r"-?\d+(\.\d+)?", level) is None:
             return None
         of = row.trajectory.task
