@@ -6,9 +6,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ..collecting import without_collector
 from ..errors import UserError, nearest
 
 
+@without_collector()
 def parse(arguments: Sequence[str]) -> Namespace:
     """Hydra's options and `overrides`. Raises UserError for a flag that does not exist."""
     from hydra._internal.utils import get_args_parser
@@ -50,6 +52,6 @@ def sweeps(options: Namespace) -> bool:
 
 
 def only_runs(options: Namespace) -> bool:
-    """Whether nothing but one job is asked of Hydra, from the packaged configs."""
+    """Whether nothing but a job is asked of Hydra, and from the packaged configs."""
     asked = (options.cfg, options.info, options.experimental_rerun, options.config_path, options.package, options.resolve or None)
-    return not options.multirun and all(value is None for value in asked)
+    return not sweeps(options) and all(value is None for value in asked)

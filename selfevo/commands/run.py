@@ -43,14 +43,13 @@ def main(arguments: Sequence[str]) -> int:
         return through_hydra(arguments)
     if options.shell_completion:
         return complete(arguments)
-    if args.only_runs(options):
+    if alone := args.only_runs(options):
         preload()
-    tree = Configs(args.folders(options), options.config_name or BASE)
+    tree = Configs(args.folders(options), options.config_name or BASE, again=alone)
     overrides, _ = checked(tree, options.overrides, args.sweeps(options))
     flags = args.flags_only(arguments, options.overrides)
     if not args.sweeps(options):
-        alone = not tree.loader.multirun and args.only_runs(options)
-        return one_job(tree, overrides) if alone else through_hydra([*flags, *overrides])
+        return one_job(tree, overrides) if alone and not tree.loader.multirun else through_hydra([*flags, *overrides])
     from ..sweeps.announce import Announce
 
     Announce.jobs = None

@@ -21,9 +21,10 @@ _ADVICE = ("To append", "Or add a second", "Either remove", "Available options",
 
 
 class Configs:
-    """The config tree of one call: packaged configs, then `config_dirs`, through Hydra's loader (so its plugins' paths count too)."""
+    """The config tree of one call: packaged configs, then `config_dirs`, through Hydra's loader (so its plugins' paths count too).
+    `again`: Hydra is to run what is composed here, so the loader remembers it."""
 
-    def __init__(self, config_dirs: Sequence[str] = (), base: str = BASE):
+    def __init__(self, config_dirs: Sequence[str] = (), base: str = BASE, again: bool = False):
         from hydra import version
         from hydra._internal.utils import create_config_search_path
         from hydra.core.config_search_path import SearchPathQuery
@@ -39,7 +40,7 @@ class Configs:
                 raise UserError(f"--config-dir {folder}: no such folder; expected one that holds config groups, such as experiment/")
             search.prepend(provider="command-line", path=f"file://{Path(folder).resolve()}", anchor=SearchPathQuery(provider="schema"))
         self.base = base
-        self.loader = Loader(config_search_path=search)
+        self.loader = Loader(search, remember=again)
 
     def repository(self, overrides: Sequence[str]) -> Any:
         """Hydra's view of all folders, `hydra.searchpath` of the base config and the overrides included."""

@@ -74,7 +74,7 @@ def test_a_config_without_values_of_its_own_is_composed_once(seen: Seen, composi
 
 
 def test_what_is_handed_out_once_more_is_a_copy() -> None:
-    loader = Configs().loader
+    loader = Configs(again=True).loader
     first = loader.load_configuration(BASE, [], RunMode.RUN)
     kept = copy.deepcopy(first)
     first.seed, first.hydra.verbose = 9, True
