@@ -9,7 +9,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from .context import StageCtx
-from .memories import files as texts
+from .memories import files as memory
 from .protocols import Stateful
 from .records import Row, Trajectory, Version
 from .references import TableRef
@@ -31,29 +31,32 @@ def table_name(path: str, stage: str) -> str:
 def commit_stage(
     store: RunDir, world: World, stages: Mapping[str, Stage], ctx: StageCtx, outcome: Outcome, line: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Write a stage's table, texts and small state, then its metrics and manifest lines. Returns the metrics line as committed."""
-    outputs: dict[str, str] = {}
+    """Write a stage's table, texts and small state, then its metrics and manifest lines, while the run goes on (`RunDir.behind`): what
+    later stages change is taken here and now. Returns the metrics line as committed."""
     entry: dict[str, Any] = {"path": ctx.path, "stage": ctx.stage, "kind": line["kind"], "table": outcome.table}
-    if outcome.table:
-        name = table_name(ctx.path, ctx.stage)
-        outputs[name] = store.write_table(name, parts(outcome))
-    for version in outcome.versions:
-        if version.kind == "text":
-            files = world.memories[version.name].at(version.id)
-            outputs |= store.write_folder(f"memories/{version.name}/{version.id}", partial(texts.write, files))
-    for name in outcome.touched:
-        part = small_state(world, stages, name)
-        if part is not None:
+    texts = {f"memories/{v.name}/{v.id}": world.memories[v.name].at(v.id) for v in outcome.versions if v.kind == "text"}
+    states = {name: json.dumps(part) for name in outcome.touched if (part := small_state(world, stages, name)) is not None}
+
+    def write() -> Mapping[str, Any]:
+        outputs: dict[str, str] = {}
+        if outcome.table:
+            name = table_name(ctx.path, ctx.stage)
+            outputs[name] = store.write_table(name, parts(outcome))
+        for folder, files in texts.items():
+            outputs |= store.write_folder(folder, partial(memory.write, files))
+        for name, text in states.items():
             file = f"state/{ctx.path}/{ctx.stage}/{name}.json"
-            outputs[file] = store.write(file, _bytes(json.dumps(part)))
-    entry |= {
-        "outputs": outputs,
-        "versions": to_line(outcome.versions),
-        "promotions": {k: dict(v) for k, v in outcome.promotions.items()},
-        "seconds": line["seconds"],
-        "tokens": outcome.tokens,
-    }
-    return store.commit(entry, line) or line
+            outputs[file] = store.write(file, _bytes(text))
+        made = {
+            "outputs": outputs,
+            "versions": to_line(outcome.versions),
+            "promotions": {k: dict(v) for k, v in outcome.promotions.items()},
+            "seconds": line["seconds"],
+            "tokens": outcome.tokens,
+        }
+        return store.commit(entry | made, line) or line
+
+    return store.behind(ctx.path, ctx.stage, write) or line
 
 
 def parts(outcome: Outcome) -> Iterator[pa.Table]:
@@ -125,9 +128,9 @@ def restore_text(store: RunDir, world: World, version: Version) -> None:
     if version.kind != "text":
         return
     folder = store.root / "memories" / version.name / version.id
-    for file in texts.read(folder):
+    for file in memory.read(folder):
         store.verify(f"memories/{version.name}/{version.id}/{file}")
-    made = world.memories[version.name].add(texts.read(folder), version.parents, version.made_by, version.info)
+    made = world.memories[version.name].add(memory.read(folder), version.parents, version.made_by, version.info)
     assert made == replace(version), f"{version.ref} came back as {made.ref}"
 
 

@@ -203,6 +203,9 @@ class RunCtx(Protocol):
     def log(self, name: str, value: float) -> None:
         """Add a metric to this stage's line (name it "group/thing")."""
 
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Say how far a long piece of work is: 12 of 256 "episodes"."""
+
     def history(self, metric: str) -> list[float]:
         """Committed values of a metric, oldest first."""
 

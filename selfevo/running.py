@@ -75,6 +75,8 @@ class Run:
         self.stopping = threading.Event() if stopping is None else stopping
         self._forks = 0
         self._replaying_from = -1
+        self._untold: list[Mapping[str, Any]] = []
+        self._thread = threading.current_thread()
 
     def build(self) -> None:
         """Construct every component and load every policy: the first heavy moment of a run."""
@@ -102,7 +104,7 @@ class Run:
             world.policies[name] = world.load_policy(name)
             world.lineages.start(world.policies[name].version)
         keep_freed_memory(world.policies.values())
-        world.progress = lambda done, total, what: self._tell("progress", done, total, what)
+        world.progress = self._progress
         world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
         self.overlap.share_engines(self.stages)
         engines = world.engines.values()
@@ -119,8 +121,19 @@ class Run:
             assert isinstance(item, Block)
             self._block(item, "", 0, {}, last=True)
         checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
+        self.store.settle()
+        self._tell_lines()
         if self.store.entry("", "end") is None:
             self.store.commit({"path": "", "stage": "end", "seconds": {k: round(v, 3) for k, v in self.spent().items()}})
+
+    def end(self, status: str) -> None:
+        """Close the directory and say how the run ended."""
+        lost = self.store.close()
+        with suppress(SelfevoError):  # what ended the run is said elsewhere
+            self._tell_lines()
+            if lost is not None:
+                self._tell("note", f"the commit of {self._untold[0]['path']}/{self._untold[0]['stage']} failed as well: {lost}")
+        self._tell("finish", status, self.spent())
 
     def spent(self) -> dict[str, float]:
         """Seconds by kind of work; with overlap, how many of them passed beside others; and the wall's, "total"."""
@@ -175,7 +188,9 @@ class Run:
         if entry is not None:
             self._replay(stage, ctx, entry)
             return
+        self._tell_lines()
         if self.world.ranks.agree(self.stopping.is_set()):
+            self.store.settle()
             checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
             raise Stopped(f"stopped before {ctx.where}; continue with: selfevo resume {self.store.root}")
         self._tell("stage", path, name, stage.kind, iteration, self.iterations)
@@ -208,7 +223,8 @@ class Run:
                 self.world.lineages.add(version, name)
         self.world.promote(outcome.promotions)
         self.world.executions.add(path, name, outcome.rows)
-        self._tell("line", line)
+        self._untold.append(line)
+        self._tell_lines()
         if outcome.versions or outcome.promotions:
             self._checkpoint()
 
@@ -265,6 +281,16 @@ class Run:
     def _committed(self, line: Mapping[str, Any]) -> None:
         for name, value in line["metrics"].items():
             self.world.history.setdefault(name, []).append(value)
+
+    def _tell_lines(self) -> None:
+        """Tell of the stages whose commit is on disk; of the last one perhaps later."""
+        while len(self._untold) > self.store.writing:
+            self._tell("line", self._untold.pop(0))
+
+    def _progress(self, done: int, total: int, what: str) -> None:
+        if threading.current_thread() is self._thread:
+            self._tell_lines()
+        self._tell("progress", done, total, what)
 
     def _tell(self, what: str, *args: Any) -> None:
         for observer in self.observers:
@@ -364,6 +390,5 @@ def execute(
     finally:
         run.overlap.close()
         run.world.close()
-        store.close()
-        run._tell("finish", status, run.spent())
+        run.end(status)
     return run

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from . import tables
+from .behind import Behind
 from .errors import EXIT_STOPPED, StoreError, UserError
 from .hashing import Hashing, file_sha
 from .records import digest
@@ -43,6 +44,8 @@ class RunDir:
         self._stages: dict[str, list[int]] = {}
         self._shas: dict[str, str] = {}
         self._lock: IO[str] | None = None
+        self._behind = Behind()
+        self._coming: tuple[str, str] | None = None
 
     @classmethod
     def create(cls, root: Path, spec_yaml: str, environment: Mapping[str, Any], diff: str) -> RunDir:
@@ -83,19 +86,42 @@ class RunDir:
         self.write(METRICS, lambda f: f.write("".join(_line(m) for m in lines).encode()))
         return self
 
-    def close(self) -> None:
-        """Release the lock."""
+    def close(self) -> BaseException | None:
+        """Wait for the commit that is being written, if any, and release the lock. Returns why it failed, if nobody has heard of it."""
+        lost = self._behind.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+        return lost
+
+    def behind(self, path: str, stage: str, work: Callable[[], Any]) -> Any:
+        """Have a thread do `work`, which ends in the commit of this stage, while the caller goes on; one such piece at a time, and every
+        other commit comes after it. What it raises, the next call that waits for it raises, as does any later one: nothing is committed
+        behind a commit that failed. Returns what `work` does where it is done at once, else None."""
+        self.settle()
+        self._coming = path, stage
+        self._behind.do(work)
+
+    def settle(self) -> None:
+        """Wait until all that was to be committed is; raises why it is not."""
+        self._behind.settle()
+
+    @property
+    def writing(self) -> bool:
+        """Whether a commit is on its way to the disk, or did not get there."""
+        return self._behind.busy
 
     def entry(self, path: str, stage: str) -> dict[str, Any] | None:
         """The manifest line of a committed stage, or None."""
+        if (path, stage) == self._coming:
+            self.settle()
         at = self._places.get((path, stage))
         return None if at is None else self.manifest[at]
 
     def place(self, path: str, stage: str) -> int:
         """The place of a stage's commit in the manifest, -1 for none."""
+        if (path, stage) == self._coming:
+            self.settle()
         return self._places.get((path, stage), -1)
 
     def entries(self, stage: str, newest: int = 0) -> list[dict[str, Any]]:
@@ -156,6 +182,7 @@ class RunDir:
 
     def verify(self, name: str) -> None:
         """Check a committed file against the hash the manifest recorded."""
+        self.settle()
         recorded = self._shas.get(name)
         file = self.root / name
         if recorded is None:
@@ -183,6 +210,7 @@ class RunDir:
 
     def commit(self, entry: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
         """Make a stage's outputs count: its metrics line, then its manifest line. Returns the metrics line that was committed."""
+        self.settle()
         if metrics is not None:
             self.append(METRICS, metrics)
         self.append(MANIFEST, entry)

@@ -18,6 +18,10 @@ class Leading(RunDir):
 
     ranks: Ranks
 
+    def behind(self, path: str, stage: str, work: Callable[[], Any]) -> Any:
+        """At once: what ranks tell each other has its place in the order of all that they say."""
+        return work()
+
     def commit(self, entry: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
         """Write, then tell."""
         super().commit(entry, metrics)
@@ -34,6 +38,10 @@ class Following(RunDir):
         self.ranks = ranks
         for entry in manifest:
             self._record(dict(entry))
+
+    def behind(self, path: str, stage: str, work: Callable[[], Any]) -> Any:
+        """At once."""
+        return work()
 
     def commit(self, entry: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
         """Wait for the main rank's commit, and record it. Returns its metrics line, which differs in times."""

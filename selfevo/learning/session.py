@@ -155,6 +155,7 @@ class Session:
                 losses.append(loss.detach())
             del live  # what its graph needs stays with the loss
             weights.backward(loss, last=number == len(rounds))
+            self.ctx.progress(number, len(rounds), "micro-batches")
         self._refuse_infinite(self.ranks.share(parts), losses)
         total = torch.stack(losses).sum() if losses else torch.zeros((), device=self.device)
         self.meter.add("train/loss", total, 0.0)

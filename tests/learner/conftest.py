@@ -37,6 +37,9 @@ class Context:
     def log(self, name: str, value: float) -> None:
         self.metrics[name] = value
 
+    def progress(self, done: int, total: int, what: str) -> None:
+        assert 0 < done <= total
+
     def policy(self, ref: str) -> Any:
         return self.policies[ref]
 

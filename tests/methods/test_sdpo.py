@@ -186,6 +186,9 @@ class Ctx:
     def log(self, name, value):
         self.logged[name] = value
 
+    def progress(self, done, total, what):
+        assert 0 < done <= total
+
     def open(self, role, task, prompt=None, **variables):
         return tuple(f"{prompt}|{task.vars['q']}|{'|'.join(variables.values())}".encode())
 

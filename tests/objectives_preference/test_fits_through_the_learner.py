@@ -37,6 +37,9 @@ class Ctx:
     def log(self, name, value):
         self.metrics[name] = value
 
+    def progress(self, done, total, what):
+        assert 0 < done <= total
+
     def policy(self, ref):
         assert ref == BASE
         return self.base
