@@ -1,51 +1,67 @@
-"""Work that a thread does while its caller goes on: one piece at a time, in order, and none after one that failed."""
+"""Work that a thread does while its caller goes on: piece by piece in order, and none after one that failed."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+
+ROOM = 2
+"""Pieces that are under way or wait for their turn: a small one need not wait for the large one before it."""
 
 
 class Behind:
-    """At most one piece of work is under way; whoever brings the next waits for it, and hears of its failure."""
+    """Whoever brings a piece for which there is no room waits, and hears of a failure."""
 
     def __init__(self) -> None:
+        self._pieces: deque[Callable[[], object]] = deque()
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._told = False
 
     @property
-    def busy(self) -> bool:
-        """Whether a piece is under way, or ended in a failure."""
-        return self._error is not None or (self._thread is not None and self._thread.is_alive())
+    def unfinished(self) -> int:
+        """Pieces that are not done; one that failed never is."""
+        return len(self._pieces)
 
     def do(self, work: Callable[[], object]) -> None:
-        """Begin a piece of work, after the one before. Raises what that one raised; then nothing begins."""
-        self.settle()
-        self._thread = threading.Thread(target=self._try, args=(work,), name="commit")
-        self._thread.start()
+        """Begin a piece of work, or put it behind the others. Raises what an earlier one raised; then this one is never begun."""
+        self._wait(ROOM - 1)
+        with self._changed:
+            self._pieces.append(work)
+            if self._thread is None and self._error is None:
+                self._thread = threading.Thread(target=self._work, name="behind")
+                self._thread.start()
 
     def settle(self) -> None:
-        """Wait for the piece under way, if any. Raises what it raised, now and ever after. From inside the work itself: nothing."""
-        thread = self._thread
-        if thread is threading.current_thread():
-            return
-        if thread is not None:
-            thread.join()
-            self._thread = None
+        """Wait until every piece is done. Raises what one of them raised, now and ever after. From inside the work itself: nothing."""
+        if threading.current_thread() is not self._thread:
+            self._wait(0)
+
+    def close(self) -> BaseException | None:
+        """Wait until every piece is done or one has failed; what that one raised, if nobody has heard of it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._thread is None)
+        return None if self._told else self._error
+
+    def _wait(self, left: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._pieces) <= left or self._error is not None)
         if self._error is not None:
             self._told = True
             raise self._error
 
-    def close(self) -> BaseException | None:
-        """Wait for the piece under way; what it raised, if nobody has heard of it."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
-        return None if self._told else self._error
-
-    def _try(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except BaseException as error:  # raised again by whoever waits
-            self._error = error
+    def _work(self) -> None:
+        while True:
+            try:
+                self._pieces[0]()
+            except BaseException as error:  # raised again by whoever waits
+                self._error = error
+            with self._changed:
+                if self._error is None:
+                    self._pieces.popleft()
+                self._changed.notify_all()
+                if not self._pieces or self._error is not None:
+                    self._thread = None
+                    return

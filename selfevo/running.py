@@ -132,7 +132,7 @@ class Run:
         with suppress(SelfevoError):  # what ended the run is said elsewhere
             self._tell_lines()
             if lost is not None:
-                self._tell("note", f"the commit of {self._untold[0]['path']}/{self._untold[0]['stage']} failed as well: {lost}")
+                self._tell("note", f"the commit of {self._untold[0]['path']}/{self._untold[0]['stage']} failed: {lost}")
         self._tell("finish", status, self.spent())
 
     def spent(self) -> dict[str, float]:
@@ -283,7 +283,7 @@ class Run:
             self.world.history.setdefault(name, []).append(value)
 
     def _tell_lines(self) -> None:
-        """Tell of the stages whose commit is on disk; of the last one perhaps later."""
+        """Tell of the stages whose commit is on disk; of the others later."""
         while len(self._untold) > self.store.writing:
             self._tell("line", self._untold.pop(0))
 

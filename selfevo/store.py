@@ -45,7 +45,7 @@ class RunDir:
         self._shas: dict[str, str] = {}
         self._lock: IO[str] | None = None
         self._behind = Behind()
-        self._coming: tuple[str, str] | None = None
+        self._coming: set[tuple[str, str]] = set()
 
     @classmethod
     def create(cls, root: Path, spec_yaml: str, environment: Mapping[str, Any], diff: str) -> RunDir:
@@ -87,7 +87,7 @@ class RunDir:
         return self
 
     def close(self) -> BaseException | None:
-        """Wait for the commit that is being written, if any, and release the lock. Returns why it failed, if nobody has heard of it."""
+        """Wait for the commits on their way to the disk and release the lock. Returns why one failed, if nobody has heard of it."""
         lost = self._behind.close()
         if self._lock is not None:
             self._lock.close()
@@ -95,32 +95,37 @@ class RunDir:
         return lost
 
     def behind(self, path: str, stage: str, work: Callable[[], Any]) -> Any:
-        """Have a thread do `work`, which ends in the commit of this stage, while the caller goes on; one such piece at a time, and every
-        other commit comes after it. What it raises, the next call that waits for it raises, as does any later one: nothing is committed
+        """Have a thread do `work`, which ends in the commit of this stage, while the caller goes on. Such pieces are done in order, and
+        any other commit comes after them. What one raises, the next call that waits raises, as does every later one: nothing is committed
         behind a commit that failed. Returns what `work` does where it is done at once, else None."""
-        self.settle()
-        self._coming = path, stage
-        self._behind.do(work)
+        key = path, stage
+
+        def piece() -> None:
+            work()
+            self._coming.discard(key)
+
+        self._coming.add(key)
+        self._behind.do(piece)
 
     def settle(self) -> None:
         """Wait until all that was to be committed is; raises why it is not."""
         self._behind.settle()
 
     @property
-    def writing(self) -> bool:
-        """Whether a commit is on its way to the disk, or did not get there."""
-        return self._behind.busy
+    def writing(self) -> int:
+        """Commits that are on their way to the disk, or did not get there."""
+        return self._behind.unfinished
 
     def entry(self, path: str, stage: str) -> dict[str, Any] | None:
         """The manifest line of a committed stage, or None."""
-        if (path, stage) == self._coming:
+        if (path, stage) in self._coming:
             self.settle()
         at = self._places.get((path, stage))
         return None if at is None else self.manifest[at]
 
     def place(self, path: str, stage: str) -> int:
         """The place of a stage's commit in the manifest, -1 for none."""
-        if (path, stage) == self._coming:
+        if (path, stage) in self._coming:
             self.settle()
         return self._places.get((path, stage), -1)
 

@@ -13,7 +13,7 @@ import pytest
 from cutting import state_of
 from scripted_specs import coevolution
 
-from selfevo.behind import Behind
+from selfevo.behind import ROOM, Behind
 from selfevo.errors import Stopped
 from selfevo.running import Observer, execute
 from selfevo.store import DiskFull, RunDir
@@ -37,30 +37,40 @@ def store(tmp_path: Path) -> Any:
     made.close()
 
 
-def test_one_piece_waits_for_the_other() -> None:
-    done: list[str] = []
-    first = threading.Event()
+def test_pieces_are_done_in_order_and_one_too_many_waits() -> None:
+    done: list[int] = []
+    go = threading.Event()
     behind = Behind()
 
-    def slow() -> None:
-        assert first.wait(SOON)
-        done.append("first")
+    def first() -> None:
+        assert go.wait(SOON)
+        done.append(0)
 
-    behind.do(slow)
-    assert behind.busy
-    threading.Timer(0.05, first.set).start()
-    behind.do(lambda: done.append("second"))
+    behind.do(first)
+    for n in range(1, ROOM):
+        behind.do(lambda n=n: done.append(n))
+    assert behind.unfinished == ROOM and not done
+    threading.Timer(0.05, go.set).start()
+    behind.do(lambda: done.append(ROOM))
+    assert done[:1] == [0]
     behind.settle()
-    assert done == ["first", "second"] and not behind.busy
+    assert done == list(range(ROOM + 1)) and not behind.unfinished
 
 
 def test_a_failure_is_told_whenever_someone_waits_and_nothing_is_done_after_it() -> None:
-    behind, done = Behind(), []
-    behind.do(lambda: 1 / 0)
-    for wait in (behind.settle, lambda: behind.do(lambda: done.append(1)), behind.settle):
+    behind, done, go = Behind(), [], threading.Event()
+
+    def fails() -> None:
+        assert go.wait(SOON)
+        raise ZeroDivisionError
+
+    behind.do(fails)
+    behind.do(lambda: done.append(1))
+    go.set()
+    for wait in (behind.settle, lambda: behind.do(lambda: done.append(2)), behind.settle):
         with pytest.raises(ZeroDivisionError):
             wait()
-    assert behind.busy and not done
+    assert behind.unfinished == 2 and not done
     assert behind.close() is None
 
 
