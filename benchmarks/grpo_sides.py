@@ -14,8 +14,9 @@ from benchmarks import trl_peer
 from selfevo import spec
 from selfevo.commits import read_rows
 from selfevo.models import Pretrained
+from selfevo.observer import Observer
 from selfevo.records import Row
-from selfevo.running import Observer, execute
+from selfevo.running import execute
 
 TASKS, GROUP, MAX_TOKENS = 16, 16, 96
 

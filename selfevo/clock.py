@@ -1,4 +1,4 @@
-"""Where the time of a run goes: start (loading code and models), generate, score, train, io, and other (the rest)."""
+"""Where the time of a run goes: start (loading code and models), generate, score, train, io (waiting for files), and other (the rest)."""
 
 from __future__ import annotations
 

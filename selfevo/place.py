@@ -10,7 +10,7 @@ from .spec import build
 from .verifiers.run import Apply, applied
 
 if TYPE_CHECKING:
-    from .running import Observer
+    from .observer import Observer
     from .spec import RunSpec
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from .forks import forked
 from .freed import keep_freed_memory
 from .learning.sharing import join
 from .loop import Block, Until, segment
+from .observer import Audience, Observer
 from .overlap import Overlap
 from .place import Place
 from .ranks import Ranks
@@ -28,6 +28,7 @@ from .records import digest
 from .references import TableRef
 from .spec.check import build, dump
 from .stages import Outcome, Stage
+from .stopping import stop_on_signals
 from .store import RunDir
 from .store_ranks import ranked
 from .versions import from_line
@@ -37,28 +38,6 @@ if TYPE_CHECKING:
     from .spec import RunSpec
 
 
-class Observer:
-    """What watches a run; `view.View` and the trackers are observers. Every method may be left as it is."""
-
-    def start(self, spec: RunSpec, root: Path, resumed: bool) -> None:
-        """The run begins or goes on."""
-
-    def stage(self, path: str, stage: str, kind: str, iteration: int, total: int) -> None:
-        """A stage begins."""
-
-    def progress(self, done: int, total: int, what: str) -> None:
-        """A long stage moves."""
-
-    def line(self, line: Mapping[str, Any]) -> None:
-        """A metrics line was committed."""
-
-    def note(self, text: str) -> None:
-        """Something a user should read."""
-
-    def finish(self, status: str, seconds: Mapping[str, float]) -> None:
-        """The run ended: "done", "stopped" or "failed"."""
-
-
 class Run:
     """One run of one spec in one directory."""
 
@@ -66,7 +45,8 @@ class Run:
         self, spec: RunSpec, store: RunDir, observers: list[Observer], resumed: bool, ranks: Ranks | None = None,
         place: Place | None = None, stopping: threading.Event | None = None,
     ):  # fmt: skip
-        self.spec, self.store, self.observers, self.resumed = spec, store, observers, resumed
+        self.spec, self.store, self.resumed = spec, store, resumed
+        self.audience = Audience(observers, store)
         self.iterations = max(1, sum(b.limit for b in spec.loop.do if isinstance(b, Block) and b.loops))
         self.world = World(spec.seed, self.iterations, spec.roles, spec.prompts, store.root, ranks, place)
         self.stages: dict[str, Stage] = {}
@@ -75,8 +55,6 @@ class Run:
         self.stopping = threading.Event() if stopping is None else stopping
         self._forks = 0
         self._replaying_from = -1
-        self._untold: list[Mapping[str, Any]] = []
-        self._thread = threading.current_thread()
 
     def build(self) -> None:
         """Construct every component and load every policy: the first heavy moment of a run."""
@@ -84,7 +62,7 @@ class Run:
         for name, node in spec.memories.items():
             world.memories[name] = build(node).load(name)
             world.lineages.start(world.memories[name].version)
-        world.place.settle(spec, lambda text: self._tell("note", text))
+        world.place.settle(spec, lambda text: self.audience.tell("note", text))
         world.engines = {name: world.place.engine(name) for name in ("", *spec.engines)}
         world.sources = {name: build(node) for name, node in spec.sources.items()}
         self.stages = {name: build(node) for name, node in spec.stages.items()}
@@ -104,7 +82,7 @@ class Run:
             world.policies[name] = world.load_policy(name)
             world.lineages.start(world.policies[name].version)
         keep_freed_memory(world.policies.values())
-        world.progress = self._progress
+        world.progress = self.audience.progress
         world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
         self.overlap.share_engines(self.stages)
         engines = world.engines.values()
@@ -122,7 +100,7 @@ class Run:
             self._block(item, "", 0, {}, last=True)
         checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
         self.store.settle()
-        self._tell_lines()
+        self.audience.lines()
         if self.store.entry("", "end") is None:
             self.store.commit({"path": "", "stage": "end", "seconds": {k: round(v, 3) for k, v in self.spent().items()}})
 
@@ -130,10 +108,10 @@ class Run:
         """Close the directory and say how the run ended."""
         lost = self.store.close()
         with suppress(SelfevoError):  # what ended the run is said elsewhere
-            self._tell_lines()
+            self.audience.lines()
             if lost is not None:
-                self._tell("note", f"the commit of {self._untold[0]['path']}/{self._untold[0]['stage']} failed: {lost}")
-        self._tell("finish", status, self.spent())
+                self.audience.lost(lost)
+        self.audience.tell("finish", status, self.spent())
 
     def spent(self) -> dict[str, float]:
         """Seconds by kind of work; with overlap, how many of them passed beside others; and the wall's, "total"."""
@@ -188,12 +166,12 @@ class Run:
         if entry is not None:
             self._replay(stage, ctx, entry)
             return
-        self._tell_lines()
+        self.audience.lines()
         if self.world.ranks.agree(self.stopping.is_set()):
             self.store.settle()
             checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
             raise Stopped(f"stopped before {ctx.where}; continue with: selfevo resume {self.store.root}")
-        self._tell("stage", path, name, stage.kind, iteration, self.iterations)
+        self.audience.tell("stage", path, name, stage.kind, iteration, self.iterations)
         before, began = self.world.clock.read(), time.perf_counter()
         versions = self.overlap.versions(ctx)
         try:
@@ -223,8 +201,7 @@ class Run:
                 self.world.lineages.add(version, name)
         self.world.promote(outcome.promotions)
         self.world.executions.add(path, name, outcome.rows)
-        self._untold.append(line)
-        self._tell_lines()
+        self.audience.line(line)
         if outcome.versions or outcome.promotions:
             self._checkpoint()
 
@@ -252,12 +229,12 @@ class Run:
         weights = any(v["kind"] == "weights" for v in entry.get("versions", ()))
         beyond = self.store.place(ctx.path, ctx.stage) > self._replaying_from
         if weights and beyond:
-            self._tell("note", f"recomputing {ctx.where}")
+            self.audience.tell("note", f"recomputing {ctx.where}")
             stage.run(ctx)
             kept = {k: v for k, v in line["metrics"].items() if not k.startswith("time/")}
             if kept != ctx.metrics:
                 changed = sorted(k for k in kept.keys() | ctx.metrics.keys() if kept.get(k) != ctx.metrics.get(k))
-                self._tell(
+                self.audience.tell(
                     "note",
                     f"{ctx.where}: recomputed metrics differ from the committed ones ({', '.join(changed[:4])}); "
                     "the machine or its thread count may have changed",
@@ -281,20 +258,6 @@ class Run:
     def _committed(self, line: Mapping[str, Any]) -> None:
         for name, value in line["metrics"].items():
             self.world.history.setdefault(name, []).append(value)
-
-    def _tell_lines(self) -> None:
-        """Tell of the stages whose commit is on disk; of the others later."""
-        while len(self._untold) > self.store.writing:
-            self._tell("line", self._untold.pop(0))
-
-    def _progress(self, done: int, total: int, what: str) -> None:
-        if threading.current_thread() is self._thread:
-            self._tell_lines()
-        self._tell("progress", done, total, what)
-
-    def _tell(self, what: str, *args: Any) -> None:
-        for observer in self.observers:
-            getattr(observer, what)(*args)
 
 
 def _iteration(block: Block, index: int, parent: str, iteration: int, each: Mapping[str, Any]) -> tuple[str, int, Mapping[str, Any]]:
@@ -320,42 +283,6 @@ def _named_with(node: Any, alias: str) -> set[str]:
     return set(re.findall(rf"([\w-]+)@{re.escape(alias)}\b", node)) if isinstance(node, str) else set()
 
 
-def _at_once() -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def stop_on_signals(stopping: threading.Event, tell: Callable[[str], Any], at_once: Callable[[], None] = _at_once) -> Iterator[None]:
-    """First Ctrl-C (or SIGTERM): `stopping` is set, so that the run finishes its stage, commits, checkpoints and stops. Second: `at_once`
-    is called; the last commit stands. Does nothing outside the main thread, which alone sees signals."""
-    said: list[threading.Thread] = []
-
-    def say() -> None:
-        with suppress(Stopped):  # nobody reads the note: the run is stopping as it is
-            tell("stopping after this stage; press Ctrl-C again to stop at once")
-
-    def handle(number: int, frame: Any) -> None:
-        if stopping.is_set():
-            at_once()
-            return
-        stopping.set()
-        # In a thread of its own: the signal may have come while this one was writing to the very file the note goes to.
-        said.append(threading.Thread(target=say))
-        said[0].start()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-        for thread in said:
-            thread.join()
-
-
 def execute(
     spec: RunSpec, root: Path, resume: bool = False, observers: list[Observer] | None = None, ranks: Ranks | None = None,
     place: Place | None = None, stopping: threading.Event | None = None,
@@ -372,8 +299,8 @@ def execute(
     run = Run(spec, store, list(observers or ()), resume, ranks, place, stopping)
     status = "failed"
     try:
-        with stop_on_signals(run.stopping, lambda text: run._tell("note", text)):
-            run._tell("start", spec, root, resume)
+        with stop_on_signals(run.stopping, lambda text: run.audience.tell("note", text)):
+            run.audience.tell("start", spec, root, resume)
             with run.world.clock.span("start"), without_collector(freeze=True):
                 run.build()
             run.execute()

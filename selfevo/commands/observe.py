@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
-from ..running import Observer
+from ..observer import Observer
 from ..spec import build
 
 if TYPE_CHECKING:

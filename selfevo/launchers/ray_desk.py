@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..running import Observer
+from ..observer import Observer
 
 if TYPE_CHECKING:
     from ..spec import RunSpec

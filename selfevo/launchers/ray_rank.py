@@ -26,7 +26,7 @@ from .ray_room import NAMES, Room
 
 if TYPE_CHECKING:
     from ..judges import Judges
-    from ..running import Observer
+    from ..observer import Observer
     from ..spec import RunSpec
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..running import stop_on_signals
+from ..stopping import stop_on_signals
 
 
 def looping() -> bool:

@@ -90,8 +90,8 @@ def _silent(text: str) -> None:
 
 def _place(show: bool) -> Place:
     """This process, with what shows a run to whoever called, or with nothing."""
+    from ..observer import Observer
     from ..place import Place
-    from ..running import Observer
     from .view import view
 
     class Here(Place):

@@ -10,12 +10,15 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from .files import quick
+
 
 class Loader(ConfigLoaderImpl):
     """Composes; if told to `remember`, gives a copy of what it composed last for as long as it is asked for the same."""
 
     def __init__(self, config_search_path: ConfigSearchPath, remember: bool = False):
         super().__init__(config_search_path)
+        self.repository.sources = [quick(source) for source in self.repository.sources]
         self.remember = remember
         self._asked: tuple[Any, ...] = ()
         self._composed: DictConfig = DictConfig({})

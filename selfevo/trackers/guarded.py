@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SelfevoError, Stopped
 
 if TYPE_CHECKING:
-    from ..running import Observer
+    from ..observer import Observer
     from ..spec import RunSpec
 
 

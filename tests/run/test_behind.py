@@ -15,7 +15,8 @@ from scripted_specs import coevolution
 
 from selfevo.behind import ROOM, Behind
 from selfevo.errors import Stopped
-from selfevo.running import Observer, execute
+from selfevo.observer import Observer
+from selfevo.running import execute
 from selfevo.store import DiskFull, RunDir
 
 SOON = 30.0

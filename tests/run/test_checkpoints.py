@@ -4,7 +4,8 @@ import pytest
 from scripted_specs import EXACT, POLICY, engine, trainer
 
 from selfevo.checkpoints import CHECKPOINT
-from selfevo.running import Observer, execute
+from selfevo.observer import Observer
+from selfevo.running import execute
 
 
 class Cut(Exception):

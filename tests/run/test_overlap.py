@@ -14,8 +14,9 @@ from real_runs import Finished, log_gaps, run_in
 
 from selfevo import spec
 from selfevo.errors import Stopped, UserError
+from selfevo.observer import Observer
 from selfevo.records import Row
-from selfevo.running import Observer, execute
+from selfevo.running import execute
 
 SMALL = [
     "scale=tiny", "scale.tasks=3", "scale.group=3", "scale.max_tokens=48", "scale.iterations=3", "task.levels=[1,2]",

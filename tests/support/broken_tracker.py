@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfevo.running import Observer
+from selfevo.observer import Observer
 
 
 class Broken(Observer):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from selfevo.running import Observer, Run
+from selfevo.observer import Observer
+from selfevo.running import Run
 
 
 class Cut(Exception):

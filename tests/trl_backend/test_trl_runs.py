@@ -11,7 +11,8 @@ from kill_and_resume import difference, fingerprint, finish, trial
 from real_runs import run_in
 
 from selfevo import spec
-from selfevo.running import Observer, execute
+from selfevo.observer import Observer
+from selfevo.running import execute
 
 GRPO = ["experiment=quickstart", "loop=trl_grpo", "optimizer=trl/grpo", "scale=tiny"]
 

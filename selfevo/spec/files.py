@@ -1,0 +1,50 @@
+"""Config files read by libyaml: Hydra's source of files, whose own reader is written in Python."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+
+
+class Files(FileConfigSource):
+    """A folder of configs. What libyaml cannot read, or what is no config, is left to Hydra, which says what is wrong."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """A config and the header of its file. Raises what Hydra raises."""
+        file = os.path.realpath(os.path.join(self.path, self._normalize_file_name(config_path)))
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+            values = yaml.load(text, Loader=reader())
+        except (OSError, ValueError, yaml.YAMLError):
+            return super().load_config(config_path)
+        if not isinstance(values, dict | None):
+            return super().load_config(config_path)
+        place = f"{self.scheme()}://{self.path}"
+        return ConfigResult(self.provider, place, OmegaConf.create(values or {}), ConfigSource._get_header_dict(text[:512]))
+
+
+@cache
+def reader() -> Any:
+    """OmegaConf's rules of what is a number, a truth or a key given twice, over libyaml's parser."""
+    from yaml._yaml import CParser
+
+    class Reader(CParser, get_yaml_loader()):  # type: ignore[misc]
+        def __init__(self, stream: str):
+            CParser.__init__(self, stream)
+            yaml.constructor.SafeConstructor.__init__(self)
+            yaml.resolver.Resolver.__init__(self)
+
+    return Reader
+
+
+def quick(source: ConfigSource) -> ConfigSource:
+    """The same source, by libyaml where it is one of files and libyaml is there."""
+    return Files(source.provider, source.path) if yaml.__with_libyaml__ and type(source) is FileConfigSource else source

@@ -1,0 +1,77 @@
+"""Config files read by libyaml are what Hydra's own source makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.plugins.config_source import ConfigLoadError
+from omegaconf import OmegaConf
+from yaml import YAMLError
+
+from selfevo import spec
+from selfevo.spec.files import Files, quick
+
+ROOT = spec.configs()
+NAMES = sorted(str(file.relative_to(ROOT).with_suffix("")) for file in ROOT.rglob("*.yaml"))
+SCALARS = """\
+# @package mine
+a: [1e3, 1.0e-3, 1_000, 0x1F, 0o7, 017, .5, -.inf, .nan, 1:30, 12e03]
+b: [yes, No, on, off, true, ~, null, "null", '', 2001-01-01, "${a}", "???", "${oc.env:HOME,x}"]
+c: &one {x: 1, y: [2, {z: 3}]}
+d: {<<: *one, x: 9}
+e: |
+  two
+  lines
+f: >-
+  in
+  one
+"ö{}": {1: a, 2.5: b, true: c}
+"""
+
+
+def both(folder: Path) -> tuple[Files, FileConfigSource]:
+    return Files("main", f"file://{folder}"), FileConfigSource("main", f"file://{folder}")
+
+
+def test_every_packaged_config_is_the_same() -> None:
+    mine, hydras = both(ROOT)
+    assert len(NAMES) > 100
+    for name in NAMES:
+        assert mine.load_config(name) == hydras.load_config(name), name
+
+
+def test_numbers_truths_and_texts_are_told_apart_by_omegaconfs_rules(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(SCALARS, encoding="utf-8")
+    mine, hydras = (source.load_config("mine") for source in both(tmp_path))
+    plain = [repr(OmegaConf.to_container(r.config, resolve=False)) for r in (mine, hydras)]  # as text: nan is not equal to itself
+    assert plain[0] == plain[1] and mine.header == hydras.header == {"package": "mine"}
+
+
+@pytest.mark.parametrize("text", ["", "# @package _global_\n", "- a\n- b\n", "three words here\n"])
+def test_what_holds_no_mapping_is_what_hydra_makes_of_it(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    mine, hydras = (source.load_config("mine") for source in both(tmp_path))
+    assert mine == hydras
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: {b: c\n", "a: b: c\n", "a: \x07\n"])
+def test_what_cannot_be_read_is_said_in_hydras_words(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    said = []
+    for source in both(tmp_path):
+        with pytest.raises(YAMLError) as error:
+            source.load_config("mine")
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+def test_a_file_that_is_not_there_is_hydras_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigLoadError, match="Config not found"):
+        both(tmp_path)[0].load_config("mine")
+
+
+def test_only_hydras_own_source_of_files_is_replaced() -> None:
+    mine, hydras = both(ROOT)
+    assert isinstance(quick(hydras), Files) and quick(mine) is mine
