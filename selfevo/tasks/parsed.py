@@ -30,7 +30,7 @@ class FromText:
         self.category, self.keep = category, tuple(keep)
         own = ("answer", "category", "level")
         self._variables = [(name, at - 1) for name, at in self.pattern.groupindex.items() if name not in own]
-        self._own = [self.pattern.groupindex.get(name, 0) - 1 for name in own]  # -1, one behind the last group, for what it lacks
+        self._own = [self.pattern.groupindex.get(name, 0) - 1 for name in own]  # -1: the None behind the groups, for what it lacks
 
     def parse(self, row: Row) -> Task | None:
         """The task, its parent the row's trajectory; None when nothing matches or the level is no number."""
@@ -38,11 +38,15 @@ class FromText:
         if match is None:
             return None
         groups = (*match.groups(), None)
-        found = {name: value.strip() for name, at in self._variables if (value := groups[at]) is not None}
+        found = {}
+        for name, at in self._variables:  # a loop: comprehensions are calls
+            if (value := groups[at]) is not None:
+                found[name] = value.strip()
         if not found:
             return None
-        answer, category, level = [None if (value := groups[at]) is None else value.strip() for at in self._own]
-        if level is not None and re.fullmatch(r"-?\d+(\.\d+)?", level) is None:
+        answer_at, category_at, level_at = self._own
+        answer, category, level = groups[answer_at], groups[category_at], groups[level_at]
+        if level is not None and re.fullmatch(r"\s*-?\d+(\.\d+)?\s*", level) is None:
             return None
         of = row.trajectory.task
         for name in self.keep:
@@ -50,8 +54,8 @@ class FromText:
                 raise UserError(f"tasks.FromText: the row's task has no variable '{name}' to keep{nearest(name, of.vars)}")
         return Task(
             {**{name: of.vars[name] for name in self.keep}, **found} if self.keep else found,
-            answer,
-            category or self.category or of.category,
+            answer and answer.strip(),
+            (category and category.strip()) or self.category or of.category,
             of.difficulty if level is None else float(level),
             lineage=Lineage("proposed", row.trajectory.id),
         )
