@@ -158,6 +158,7 @@ def test_resuming_where_no_run_is_names_the_nearest_one(tmp_path: Path, capsys: 
     assert f"not a run directory (it has no spec.yaml); did you mean '{tmp_path / 'first'}'?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_makes_a_run_directory_per_job_and_a_failing_job_does_not_stop_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_sweep_makes_a_run_directory_per_job_and_a_failing_job_does_not_stop_t
     assert [spec.load(tmp_path / name / "spec.yaml").roles["solver"].top_p for name in ("0", "2")] == [1.0, 0.5]
 
 
+@pytest.mark.slow
 def test_the_default_directory_is_named_after_the_experiment(tmp_path: Path) -> None:
     assert command("run", *PURE, "experiment=quickstart", cwd=tmp_path).returncode == 0
     (root,) = (tmp_path / "outputs" / "quickstart").iterdir()

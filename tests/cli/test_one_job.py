@@ -30,12 +30,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 @pytest.mark.parametrize("typed, hydras", [
-    ([], []),
     (["experiment=quickstart"], ["+experiment=quickstart"]),
     (["seed=3", "optimizer.ema=0.9", "scale=tiny", "experiment=quickstart"],
      ["+experiment=quickstart", "+scale=tiny", "seed=3", "++optimizer.ema=0.9"]),
-    (["+hydra.job.env_set.A=b", "model@policies.judge=tiny"], ["+hydra.job.env_set.A=b", "+model@policies.judge=tiny"]),
-    (["hydra/launcher=basic", "hydra.verbose=false"], ["hydra/launcher=basic", "hydra.verbose=false"]),
+    (["hydra/launcher=basic", "+hydra.job.env_set.A=b", "model@policies.judge=tiny"],
+     ["hydra/launcher=basic", "+hydra.job.env_set.A=b", "+model@policies.judge=tiny"]),
 ])  # fmt: skip
 def test_a_job_is_given_what_hydras_main_gives_it(typed: Sequence[str], hydras: Sequence[str], seen: Seen, tmp_path: Path) -> None:
     place = f"hydra.run.dir={tmp_path}/run"

@@ -48,6 +48,7 @@ def test_a_second_process_compiles_nothing(cache, counted):
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_other_numbers_another_source_or_another_compiler_is_another_library(cache, counted, monkeypatch, tmp_path):
     build("float")
     build("double")
@@ -93,6 +94,7 @@ def test_what_the_compiler_says_last_is_told(cache, monkeypatch, tmp_path):
         build("float")
 
 
+@pytest.mark.slow
 def test_a_kept_library_that_is_damaged_is_compiled_anew(cache, counted):
     build("float")
     (kept,) = cache.iterdir()

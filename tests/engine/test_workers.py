@@ -197,6 +197,7 @@ def test_a_pipe_that_is_closed_here_is_not_held_open_by_a_worker(policy, made):
     os.close(reading)
 
 
+@pytest.mark.slow
 def test_who_kills_the_first_process_kills_them_all(tmp_path):
     """A run's lock goes with its processes: none may hold it once the run was killed."""
     file = tmp_path / "pid"

@@ -67,8 +67,9 @@ def test_a_digest_of_the_settings_ignores_the_seeds_and_sees_everything_else(min
     def digest(*overrides: str, seeds: tuple[int, ...] = (0,)) -> str:
         return plan("copycat", seeds, [*SETTINGS, *overrides], ["mine"]).settings
 
-    assert digest() == digest(seeds=(4, 9))
-    assert digest() != digest("scale.tasks=7")
+    settings = digest()
+    assert digest(seeds=(4, 9)) == settings
+    assert digest("scale.tasks=7") != settings
 
 
 def test_where_evaluations_are_all_there_is_each_seed_has_tasks_of_its_own() -> None:

@@ -24,7 +24,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", [pytest.param("coevolution", marks=pytest.mark.slow), "probe", "fork"])
 def test_a_run_cut_after_any_stage_ends_equal_to_one_that_never_was(name, checked, tmp_path):
     spec = checked(BODIES[name]())
     whole = execute(spec, tmp_path / "whole")

@@ -35,6 +35,7 @@ def both(folder: Path) -> tuple[Files, FileConfigSource]:
     return Files("main", f"file://{folder}"), FileConfigSource("main", f"file://{folder}")
 
 
+@pytest.mark.slow
 def test_every_packaged_config_is_the_same() -> None:
     mine, hydras = both(ROOT)
     assert len(NAMES) > 100

@@ -90,6 +90,7 @@ def test_a_directory_of_another_spec_is_refused(say: Say, copy: Path) -> None:
     assert metrics(copy) == before
 
 
+@pytest.mark.slow
 def test_weights_that_diverge_end_the_run_with_the_last_good_version_on_disk(say: Say, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file

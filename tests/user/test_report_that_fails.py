@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from as_user import BARE, ENVIRONMENT, start
 
 TRAP = """
@@ -17,6 +18,7 @@ sys.meta_path.insert(0, Gone())
 """
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_made_leaves_the_run_done_and_says_where_to_look(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(TRAP)
     env = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])}

@@ -46,6 +46,7 @@ def test_equal_mathematics_scores_one_and_near_misses_zero(make_row, ctx):
     assert rows[0].score.info["answer"] == r"\frac{1}{2}"
 
 
+@pytest.mark.slow
 def test_bombs_time_out_and_the_rows_around_them_are_judged(make_row, ctx):
     cases = [("#### 1+1", "2"), (BOMB, "5"), ("#### 3+1", "4"), (r"\boxed{100000000!!}", "3"), ("#### 6/2", "3"), ("#### 6/2", "4")]
     pool = shared(WORKER, 2, ["2048"])

@@ -133,6 +133,7 @@ def test_equal_questions_are_asked_once_and_every_row_gets_its_answer(make_row, 
     assert len({r.trajectory.id for r in rows}) == len(rows)
 
 
+@pytest.mark.slow
 def test_one_time_out_is_the_status_of_every_row_that_asked(make_row, ctx):
     rows = [make_row(f"\\boxed{{{a}}}", g) for g, a in [("5", "9^{9^{9^9}}"), ("3", "1+2"), ("5", "9^{9^{9^9}}")]]
     said = Math(timeout=2.0, workers=1)(rows, ctx("math"))
