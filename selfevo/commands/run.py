@@ -6,7 +6,6 @@ import contextlib
 import errno
 import io
 import os
-import re
 import sys
 import threading
 import traceback
@@ -121,7 +120,7 @@ def ending(work: Callable[[], Any]) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, SelfevoError):  # a launcher or sweeper of ours refuses its settings
             raise error.__cause__ from None
-        raise UserError(said_by_hydra(error)) from error
+        raise UserError(hydra_line(error)) from error
     except ValueError as error:  # Hydra's word for flags that exclude each other
         raise UserError(str(error)) from error
     except OSError as error:  # Hydra makes the directory; whatever a job meets comes out of `launch` as our own error
@@ -131,13 +130,6 @@ def ending(work: Callable[[], Any]) -> int:
     if _failures:
         raise _failures[0]
     return 0
-
-
-def said_by_hydra(error: Exception) -> str:
-    """Hydra's error in one line; of a value it cannot merge, also why."""
-    line = hydra_line(error)
-    match = re.match(r"Error merging override (\S+=.*)", line)
-    return f"{match[1]}: {str(error.__cause__).splitlines()[0]}" if match and error.__cause__ is not None else line
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class Configs:
 
 
 def hydra_line(error: BaseException) -> str:
-    """A Hydra or OmegaConf error as one line; what it advises about prefixes is left out."""
+    """A Hydra or OmegaConf error as one line; of a value that cannot be merged, why not; what it advises about prefixes is left out."""
     from hydra.errors import MissingConfigException
 
     text = str(error) or str(error.__cause__ or type(error).__name__)
@@ -88,6 +88,9 @@ def hydra_line(error: BaseException) -> str:
     match = re.match(r"Could not override '(hydra[\w.]*)'", text)
     if match:
         return f"{match[1]}: unknown key{_nearest_setting(match[1])}"
+    match = re.match(r"Error merging override (\S+=.*)", text)
+    if match and error.__cause__ is not None:
+        return f"{match[1]}: {str(error.__cause__).splitlines()[0]}"
     kept = []
     for line in text.splitlines():
         if line.strip().startswith(_ADVICE):

@@ -56,6 +56,9 @@ def test_the_help_of_a_command_fits_eighty_columns_and_shows_a_call(name: str, c
     (["validate", "scale.iteratons=3"], "selfevo: scale.iteratons: unknown key; did you mean 'iterations'?"),
     (["run", "scale.iteratons=3"], "selfevo: scale.iteratons: unknown key; did you mean 'iterations'?"),
     (["run", "hydra.run.dri=here"], "selfevo: hydra.run.dri: unknown key; did you mean 'dir'? (valid: dir)"),
+    (["run", "hydra.job.chdir=maybe"], "selfevo: hydra.job.chdir=maybe: Value 'maybe' is not a valid bool"),
+    (["run", "-m", "hydra.job.chdir=maybe"], "selfevo: hydra.job.chdir=maybe: Value 'maybe' is not a valid bool"),
+    (["validate", "hydra.mode=FOO"], "selfevo: hydra.mode=FOO: Invalid value 'FOO', expected one of [RUN, MULTIRUN]"),
     (["run", "-m", "hydra/launcher=basik"], "selfevo: hydra/launcher: no choice 'basik'; did you mean 'basic'? (valid: basic, "),
     (["run", "optimizer=grpoo", "--cfg", "job"], "selfevo: optimizer: no choice 'grpoo'; did you mean 'grpo'?"),
 ])
