@@ -20,11 +20,6 @@ class Behind:
         self._error: BaseException | None = None
         self._told = False
 
-    @property
-    def unfinished(self) -> int:
-        """Pieces that are not done; one that failed never is."""
-        return len(self._pieces)
-
     def do(self, work: Callable[[], object]) -> None:
         """Begin a piece of work, or put it behind the others. Raises what an earlier one raised; then this one is never begun."""
         self._wait(ROOM - 1)

@@ -29,10 +29,11 @@ def table_name(path: str, stage: str) -> str:
 
 
 def commit_stage(
-    store: RunDir, world: World, stages: Mapping[str, Stage], ctx: StageCtx, outcome: Outcome, line: Mapping[str, Any]
-) -> Mapping[str, Any]:
+    store: RunDir, world: World, stages: Mapping[str, Stage], ctx: StageCtx, outcome: Outcome, line: Mapping[str, Any],
+    tell: Callable[[Mapping[str, Any]], Any],
+) -> Mapping[str, Any]:  # fmt: skip
     """Write a stage's table, texts and small state, then its metrics and manifest lines, while the run goes on (`RunDir.behind`): what
-    later stages change is taken here and now. Returns the metrics line as committed."""
+    later stages change is taken here and now. `tell` hears of the metrics line once it is on disk. Returns it."""
     entry: dict[str, Any] = {"path": ctx.path, "stage": ctx.stage, "kind": line["kind"], "table": outcome.table}
     texts = {f"memories/{v.name}/{v.id}": world.memories[v.name].at(v.id) for v in outcome.versions if v.kind == "text"}
     states = {name: json.dumps(part) for name in outcome.touched if (part := small_state(world, stages, name)) is not None}
@@ -54,7 +55,9 @@ def commit_stage(
             "seconds": line["seconds"],
             "tokens": outcome.tokens,
         }
-        return store.commit(entry | made, line) or line
+        committed = store.commit(entry | made, line) or line
+        tell(committed)
+        return committed
 
     return store.behind(ctx.path, ctx.stage, write) or line
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from .store import RunDir
 
 if TYPE_CHECKING:
     from .spec import RunSpec
 
 
 class Observer:
-    """What watches a run; `view.View` and the trackers are observers. Every method may be left as it is."""
+    """What watches a run; `view.View` and the trackers are observers. Every method may be left as it is.
+
+    No two are called at a time, but `line` may be called in another thread than the rest.
+    """
 
     def start(self, spec: RunSpec, root: Path, resumed: bool) -> None:
         """The run begins or goes on."""
@@ -37,36 +37,14 @@ class Observer:
 
 
 class Audience:
-    """The observers of one run. They hear of a stage's line once its commit is on disk, in the thread that the run is in: whenever
-    something else is told, or a stage begins or moves."""
+    """The observers of one run, called one at a time: for a stage's line in the thread that commits it, for all else in the run's."""
 
-    def __init__(self, observers: Sequence[Observer], store: RunDir):
-        self.observers, self._store = list(observers), store
-        self._untold: deque[Mapping[str, Any]] = deque()
-        self._thread = threading.current_thread()
+    def __init__(self, observers: Sequence[Observer]):
+        self._observers = list(observers)
+        self._turn = threading.RLock()
 
     def tell(self, what: str, *args: Any) -> None:
         """Call a method of every observer."""
-        for observer in self.observers:
-            getattr(observer, what)(*args)
-
-    def line(self, line: Mapping[str, Any]) -> None:
-        """A stage's line, whose commit has begun."""
-        self._untold.append(line)
-        self.lines()
-
-    def lines(self) -> None:
-        """Tell of every line that is on disk by now."""
-        while len(self._untold) > self._store.writing:
-            self.tell("line", self._untold.popleft())
-
-    def progress(self, done: int, total: int, what: str) -> None:
-        """A long stage moves."""
-        if threading.current_thread() is self._thread:
-            self.lines()
-        self.tell("progress", done, total, what)
-
-    def lost(self, error: BaseException) -> None:
-        """A commit failed, which has not been told as the run's end."""
-        first = self._untold[0]
-        self.tell("note", f"the commit of {first['path']}/{first['stage']} failed: {error}")
+        with self._turn:
+            for observer in self._observers:
+                getattr(observer, what)(*args)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class Run:
         place: Place | None = None, stopping: threading.Event | None = None,
     ):  # fmt: skip
         self.spec, self.store, self.resumed = spec, store, resumed
-        self.audience = Audience(observers, store)
+        self.audience = Audience(observers)
         self.iterations = max(1, sum(b.limit for b in spec.loop.do if isinstance(b, Block) and b.loops))
         self.world = World(spec.seed, self.iterations, spec.roles, spec.prompts, store.root, ranks, place)
         self.stages: dict[str, Stage] = {}
@@ -82,7 +83,7 @@ class Run:
             world.policies[name] = world.load_policy(name)
             world.lineages.start(world.policies[name].version)
         keep_freed_memory(world.policies.values())
-        world.progress = self.audience.progress
+        world.progress = partial(self.audience.tell, "progress")
         world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
         self.overlap.share_engines(self.stages)
         engines = world.engines.values()
@@ -100,17 +101,15 @@ class Run:
             self._block(item, "", 0, {}, last=True)
         checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
         self.store.settle()
-        self.audience.lines()
         if self.store.entry("", "end") is None:
             self.store.commit({"path": "", "stage": "end", "seconds": {k: round(v, 3) for k, v in self.spent().items()}})
 
     def end(self, status: str) -> None:
         """Close the directory and say how the run ended."""
         lost = self.store.close()
-        with suppress(SelfevoError):  # what ended the run is said elsewhere
-            self.audience.lines()
-            if lost is not None:
-                self.audience.lost(lost)
+        if lost is not None:
+            with suppress(SelfevoError):  # what ended the run is said elsewhere
+                self.audience.tell("note", f"what was still to be written was not: {lost}")
         self.audience.tell("finish", status, self.spent())
 
     def spent(self) -> dict[str, float]:
@@ -166,7 +165,6 @@ class Run:
         if entry is not None:
             self._replay(stage, ctx, entry)
             return
-        self.audience.lines()
         if self.world.ranks.agree(self.stopping.is_set()):
             self.store.settle()
             checkpoints.save(self.store, self.world, self.stages, self.spec.checkpoint, final=True)
@@ -193,7 +191,7 @@ class Run:
             "metrics": ctx.metrics,
         }
         with self.world.clock.span("io"):
-            line = dict(commit_stage(self.store, self.world, self.stages, ctx, outcome, line))
+            line = dict(commit_stage(self.store, self.world, self.stages, ctx, outcome, line, partial(self.audience.tell, "line")))
         self._committed(line)
         if not self.world.ranks.main:
             for version in (v for v in outcome.versions if v.kind == "text"):  # weights were made here too
@@ -201,7 +199,6 @@ class Run:
                 self.world.lineages.add(version, name)
         self.world.promote(outcome.promotions)
         self.world.executions.add(path, name, outcome.rows)
-        self.audience.line(line)
         if outcome.versions or outcome.promotions:
             self._checkpoint()
 

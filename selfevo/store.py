@@ -95,7 +95,7 @@ class RunDir:
         return lost
 
     def behind(self, path: str, stage: str, work: Callable[[], Any]) -> Any:
-        """Have a thread do `work`, which ends in the commit of this stage, while the caller goes on. Such pieces are done in order, and
+        """Have a thread do `work`, which commits this stage, while the caller goes on. Such pieces are done in order, and
         any other commit comes after them. What one raises, the next call that waits raises, as does every later one: nothing is committed
         behind a commit that failed. Returns what `work` does where it is done at once, else None."""
         key = path, stage
@@ -110,11 +110,6 @@ class RunDir:
     def settle(self) -> None:
         """Wait until all that was to be committed is; raises why it is not."""
         self._behind.settle()
-
-    @property
-    def writing(self) -> int:
-        """Commits that are on their way to the disk, or did not get there."""
-        return self._behind.unfinished
 
     def entry(self, path: str, stage: str) -> dict[str, Any] | None:
         """The manifest line of a committed stage, or None."""
