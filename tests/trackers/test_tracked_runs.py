@@ -180,9 +180,12 @@ def test_a_killed_run_has_every_point_once_after_it_is_resumed(tmp_path: Path) -
     root, gate = tmp_path / "run", tmp_path / "gate"
     process = start("run", *VARIED, waiting(gate), "tracker=tensorboard", f"hydra.run.dir={root}")
     reached(gate, process)
+    end = time.monotonic() + 60
+    while not {"eval/chain_sum/pass@1", "rollout/length"} <= set(Board(root / "tensorboard").scalars):  # on disk before the kill
+        assert time.monotonic() < end, "what is committed beside the stage at the gate is never there"
+        time.sleep(0.05)
     process.kill()
     process.communicate()
-    assert {"eval/chain_sum/pass@1", "rollout/length"} <= set(Board(root / "tensorboard").scalars)  # on disk before the kill
     gate.touch()
     selfevo.resume(root, show=False)
     board = Board(root / "tensorboard")
