@@ -1,14 +1,28 @@
-"""Ctrl-C: once to stop after the stage, twice to stop at once."""
+"""Signals heard for a while, and what a run makes of them: once to stop after the stage, twice to stop at once."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from .errors import Stopped
+
+
+@contextmanager
+def hearing(
+    handle: Callable[[int, Any], Any] | signal.Handlers, numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+) -> Iterator[None]:
+    """Inside, these signals come to `handle`. Does nothing outside the main thread, which alone sees signals."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handle) for number in numbers} if main else {}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _at_once() -> None:
@@ -34,14 +48,9 @@ def stop_on_signals(stopping: threading.Event, tell: Callable[[str], Any], at_on
         said.append(threading.Thread(target=say))
         said[0].start()
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with hearing(handle):
+            yield
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
         for thread in said:
             thread.join()

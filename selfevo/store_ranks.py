@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Leading(RunDir):
-    """The main rank's: each commit is told to the others, after it is on disk."""
+class Ranked(RunDir):
+    """One of several ranks': nothing is done behind its back, since what ranks tell each other has its place in all that they say."""
 
     ranks: Ranks
 
     def behind(self, path: str, stage: str, work: Callable[[], Any]) -> Any:
-        """At once: what ranks tell each other has its place in the order of all that they say."""
+        """At once."""
         return work()
+
+
+class Leading(Ranked):
+    """The main rank's: each commit is told to the others, after it is on disk."""
 
     def commit(self, entry: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
         """Write, then tell."""
@@ -29,7 +33,7 @@ class Leading(RunDir):
         return metrics
 
 
-class Following(RunDir):
+class Following(Ranked):
     """Another rank's: writes nothing."""
 
     def __init__(self, root: Path, ranks: Ranks, manifest: Iterable[Mapping[str, Any]]):
@@ -38,10 +42,6 @@ class Following(RunDir):
         self.ranks = ranks
         for entry in manifest:
             self._record(dict(entry))
-
-    def behind(self, path: str, stage: str, work: Callable[[], Any]) -> Any:
-        """At once."""
-        return work()
 
     def commit(self, entry: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
         """Wait for the main rank's commit, and record it. Returns its metrics line, which differs in times."""

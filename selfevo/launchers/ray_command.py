@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..crew import cause
 from ..errors import SelfevoError, Stopped
 from ..ranks import Zero
+from ..stopping import hearing
 from ..surroundings import Surroundings, Where
 from .job import Job
 from .ray_desk import Desk
@@ -171,17 +170,6 @@ class Command:
             raise Stopped(f"stopped at the last commit; {resume}")
         self._value = said[0].value
 
-    @contextmanager
-    def _hearing_signals(self) -> Iterator[None]:
+    def _hearing_signals(self) -> AbstractContextManager[None]:
         """Note when SIGINT and SIGTERM come: the loop passes them on."""
-
-        def handle(number: int, frame: Any) -> None:
-            self.asked.append(time.monotonic())
-
-        main = threading.current_thread() is threading.main_thread()
-        before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
+        return hearing(lambda number, frame: self.asked.append(time.monotonic()))

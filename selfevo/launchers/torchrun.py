@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from ..errors import EXIT_STOPPED, SelfevoError, UserError
 from ..ranks import Zero
+from ..stopping import hearing
 from .job import Job
 
 GRACE = 30.0
@@ -150,13 +151,10 @@ def _passing_signals_on(folder: Path, agent: subprocess.Popen[str]) -> Iterator[
         for pid in _ranks(folder):
             _tell(pid, signal.SIGINT)
 
-    main = threading.current_thread() is threading.main_thread()
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
     try:
-        yield
+        with hearing(handle):
+            yield
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
         _end(agent)
 
 

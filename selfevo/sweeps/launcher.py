@@ -12,10 +12,9 @@ import importlib
 import os
 import signal
 import sys
-import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.plugins.launcher import Launcher
 
 from ..errors import SelfevoError, UserError
+from ..stopping import hearing
 from .jobs import Jobs, Outcome, names
 
 if TYPE_CHECKING:
@@ -191,28 +191,13 @@ def stopping(jobs: Jobs) -> Iterator[None]:
         said = "stopping every run at once" if asked else "stopping every run after its stage; press Ctrl-C again to stop them at once"
         os.write(2, f"note: {said}\n".encode())  # not through the buffer that this signal may have interrupted
 
-    if threading.current_thread() is not threading.main_thread():
+    with hearing(handle):
         yield
-        return
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
-@contextmanager
-def deaf() -> Iterator[None]:
+def deaf() -> AbstractContextManager[None]:
     """Processes started inside ignore Ctrl-C for good: the terminal sends it to them too, but one process directs the sweep."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return hearing(signal.SIG_IGN, (signal.SIGINT,))
 
 
 @contextmanager
