@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from as_user import TINY, Said, metrics, start
+from as_user import TINY, Said, committed, metrics, start
 
 NODES = ("training", "rollouts")
 CPUS = 4
@@ -110,6 +110,14 @@ def logged(root: Path, words: str) -> None:
     end = time.monotonic() + 240
     while words not in (root / "log.txt").read_text():
         assert time.monotonic() < end, (words, (root / "log.txt").read_text())
+        time.sleep(0.1)
+
+
+def commits(root: Path, last: str) -> None:
+    """Return once the last stage a run has committed is `last`; it is written while the next stage runs."""
+    end = time.monotonic() + 240
+    while not committed(root) or committed(root)[-1] != last:
+        assert time.monotonic() < end, (last, committed(root))
         time.sleep(0.1)
 
 
