@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -25,6 +27,26 @@ def test_programs_run_in_order_with_their_input(sandbox: Sandbox) -> None:
     results = sandbox.run([f"print(int(input()) + {i})" for i in range(20)], [str(i) for i in range(20)])
     assert [r.stdout for r in results] == [f"{2 * i}\n" for i in range(20)]
     assert all(r.status == "ok" and r.code == 0 and 0 < r.seconds < 5 for r in results)
+
+
+@pytest.mark.parametrize("isolation", ["bubblewrap", "none"])
+def test_streams_made_ahead_are_each_programs_own(isolation: Literal["bubblewrap", "none"]) -> None:
+    text = "é\nsecond\n" + "x" * 100_000
+    again = "sys.stdin.seek(0)\nprint(first, len(rest), sys.stdin.read(1), sys.stdout.seekable())"
+    codes = [f"import sys\nfirst, rest = input(), sys.stdin.read()\n{again}", "import sys\nprint(repr(sys.stdin.read()), file=sys.stderr)"]
+    results = Sandbox(workers=1, isolation=isolation).run(codes * 2, [text, ""] * 2)
+    assert [(r.stdout, r.stderr) for r in results] == [("é 100007 é False\n", ""), ("", "''\n")] * 2
+
+
+def test_a_thread_that_a_module_started_when_it_was_loaded_ahead_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    (place / "at_work.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
+    monkeypatch.syspath_prepend(str(place))
+    result = Sandbox(workers=1, preload=["at_work"]).run(["import at_work, threading\nprint(threading.active_count())"])[0]
+    assert (result.status, result.stdout) == ("ok", "1\n")
 
 
 def test_an_exception_is_told_as_python_tells_it(sandbox: Sandbox) -> None:
@@ -162,7 +184,7 @@ def test_the_filter_knows_both_architectures(monkeypatch: pytest.MonkeyPatch) ->
 
     sizes = set()
     for machine in ("x86_64", "aarch64"):
-        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
+        monkeypatch.setattr(confine, "MACHINE", machine)
         sizes.add(len(confine.seccomp_filter()))
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    monkeypatch.setattr(confine, "MACHINE", "riscv64")
     assert len(sizes) == 1 and not confine.supported() and "x86_64" in bubblewrap.absent()

@@ -15,20 +15,33 @@ from typing import Any
 NAME = "program.py"
 
 
+def open_streams() -> None:
+    """Make the standard streams, once for all programs, on descriptors that are nothing yet: pipes as each gets its own."""
+    said, pipe = (os.dup(1), os.dup(2)), os.pipe()
+    os.dup2(pipe[1], 1)
+    os.dup2(pipe[1], 2)
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 (they live as long as the process)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)  # noqa: SIM115
+    os.dup2(said[0], 1)
+    os.dup2(said[1], 2)
+    for descriptor in (*said, *pipe):
+        os.close(descriptor)
+
+
 def streams(stdin: str, out: int, err: int, keep: int) -> None:
     """Descriptors 0, 1 and 2 are the given input and pipes; every other one but `keep` is closed."""
-    with open(".stdin", "wb+") as file:
-        os.unlink(".stdin")
-        file.write(stdin.encode())
-        file.seek(0)
-        os.dup2(file.fileno(), 0)
+    file = os.open(".stdin", os.O_RDWR | os.O_CREAT)
+    os.unlink(".stdin")
+    left = memoryview(stdin.encode())
+    while left:
+        left = left[os.write(file, left) :]
+    os.lseek(file, 0, os.SEEK_SET)
+    os.dup2(file, 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.closerange(3, keep)
     os.closerange(keep + 1, 1 << 16)
-    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 (they live as long as the process)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)  # noqa: SIM115
 
 
 def run(code: str, seed: int) -> int:

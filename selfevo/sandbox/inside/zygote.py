@@ -3,6 +3,9 @@
 It speaks with the main process over the socket that is its standard input: frames of a 4-byte length and JSON. Requests hold `code`,
 `stdin`, `seed` and limits; replies say how the program ended. Arguments: "apart" (inside bubblewrap: each program in namespaces of its
 own) or "bare" (no isolation), then modules to load ahead. It ends when the socket does.
+
+Half of what a program costs is memory: its process gets the tables of every page that is here, copies the pages that it writes to (to use
+an object writes to it), and gives all of them back. So as little as can be is loaded here, and what programs need alike is made once.
 """
 
 from __future__ import annotations
@@ -13,17 +16,16 @@ import json
 import os
 import resource
 import select
-import shutil
 import signal
-import socket
 import sys
-import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import confine
 import program
 
+bare = importlib.import_module("bare") if sys.argv[1:2] == ["bare"] else None
 sys.path.pop(0)
 
 TICK = 0.02
@@ -38,12 +40,13 @@ class Stopped(Exception):
 class Zygote:
     """Serves one request after another."""
 
-    def __init__(self, link: socket.socket, apart: bool):
-        self.link, self.apart = link, apart
-        self.rules = confine.seccomp_filter() if apart else b""
+    def __init__(self, link: int):
+        self.link, self.apart = link, bare is None
+        self.rules = confine.seccomp_filter() if self.apart else b""
         self.uid, self.gid, self.page = os.getuid(), os.getgid(), resource.getpagesize()
-        if not apart:
-            confine.adopt()
+        self.alone = threading.active_count() == 1  # modules that were loaded ahead may have started threads
+        if bare:
+            bare.begin()
 
     def serve(self) -> None:
         """Until the socket ends."""
@@ -55,10 +58,10 @@ class Zygote:
     def run(self, request: dict) -> dict:
         """One program, from fork to the death of its last descendant."""
         began = time.monotonic()
-        folder = "/tmp" if self.apart else tempfile.mkdtemp(prefix="selfevo-")
+        folder = bare.folder() if bare else "/tmp"
         out, err, trouble = os.pipe(), os.pipe(), os.pipe()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        pid = confine.fork_apart() if self.apart else os.fork()
+        pid = confine.fork_apart(self.alone) if self.apart else os.fork()
         if pid == 0:
             self._be(request, out[1], err[1], trouble[1], folder)
         for pipe in (out, err, trouble):
@@ -69,8 +72,8 @@ class Zygote:
         finally:
             for pipe in (out, err, trouble):
                 os.close(pipe[0])
-            if not self.apart:
-                shutil.rmtree(folder, ignore_errors=True)
+            if bare:
+                bare.clear(folder)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         if reply["status"] == "error" and reply["code"] < 0 and cpu >= request["cpu"]:
@@ -102,7 +105,7 @@ class Zygote:
     def _watch(self, pid: int, request: dict, heard: dict[int, bytearray], began: float) -> dict:
         """Read what it prints, hold it to its limits, and wait for it."""
         poll, names = select.poll(), list(heard)
-        for fd in (*names, self.link.fileno()):
+        for fd in (*names, self.link):
             poll.register(fd, select.POLLIN)
         watched = os.pidfd_open(pid)
         poll.register(watched, select.POLLIN)
@@ -113,7 +116,7 @@ class Zygote:
                 for fd, _ in poll.poll(max(0.0, min(deadline, look) - now) * 1000 + 1):
                     if fd == watched:
                         ended = os.waitpid(pid, 0)[1]
-                    elif fd == self.link.fileno():
+                    elif fd == self.link:
                         raise Stopped
                     elif not self._read(fd, heard):
                         poll.unregister(fd)
@@ -132,8 +135,8 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
             os.close(watched)
-            if not self.apart:
-                self._sweep()
+            if bare:
+                bare.sweep()
         for fd in names:  # everything that held the pipe is dead: what is left is little
             while len(heard[fd]) <= request["output"] and self._read(fd, heard):
                 continue
@@ -168,22 +171,10 @@ class Zygote:
             return "processes"
         return "memory" if pages * self.page > request["memory"] * 2**20 else ""
 
-    def _sweep(self) -> None:
-        """Kill what a program without namespaces left behind: orphans are this process's children."""
-        while True:
-            with open(f"/proc/self/task/{os.getpid()}/children") as file:
-                left = file.read().split()
-            for child in left:
-                os.kill(int(child), signal.SIGKILL)
-            for child in left:
-                os.waitpid(int(child), 0)
-            if not left:
-                return
-
     def _take(self, size: int) -> bytes:
         data = bytearray()
         while len(data) < size:
-            some = self.link.recv(size - len(data))
+            some = os.read(self.link, size - len(data))
             if not some:
                 raise Stopped
             data += some
@@ -191,7 +182,9 @@ class Zygote:
 
     def _send(self, reply: dict) -> None:
         body = json.dumps(reply).encode()
-        self.link.sendall(len(body).to_bytes(4, "big") + body)
+        left = memoryview(len(body).to_bytes(4, "big") + body)
+        while left:
+            left = left[os.write(self.link, left) :]
 
 
 def _last(text: str) -> str:
@@ -200,16 +193,17 @@ def _last(text: str) -> str:
 
 def main() -> None:
     """Load, then serve."""
-    link = socket.socket(fileno=os.dup(0))
+    link = os.dup(0)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     for name in sys.argv[2:]:
         importlib.import_module(name)
+    program.open_streams()
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would copy pages that all children share
     try:
-        Zygote(link, sys.argv[1] == "apart").serve()
+        Zygote(link).serve()
     except (Stopped, BrokenPipeError, ConnectionResetError):
         return
 
