@@ -46,5 +46,11 @@ def reader() -> Any:
 
 
 def quick(source: ConfigSource) -> ConfigSource:
-    """The same source, by libyaml where it is one of files and libyaml is there."""
-    return Files(source.provider, source.path) if yaml.__with_libyaml__ and type(source) is FileConfigSource else source
+    """The same source, by libyaml where it is one of files and libyaml is there.
+
+    Known by its name: Hydra, as it looks for plugins, executes the modules of its own once more, which makes a second class of each.
+    """
+    of_files = (FileConfigSource.__module__, FileConfigSource.__qualname__)
+    if yaml.__with_libyaml__ and (type(source).__module__, type(source).__qualname__) == of_files:
+        return Files(source.provider, source.path)
+    return source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,9 @@ def test_a_file_that_is_not_there_is_hydras_error(tmp_path: Path) -> None:
 def test_only_hydras_own_source_of_files_is_replaced() -> None:
     mine, hydras = both(ROOT)
     assert isinstance(quick(hydras), Files) and quick(mine) is mine
+
+
+def test_what_a_command_composes_from_is_read_so() -> None:
+    code = "from selfevo.spec.sources import Configs; print(*(type(s).__name__ for s in Configs().loader.repository.sources))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # Hydra looks for plugins once a process
+    assert said.stdout.split() == ["ImportlibResourcesConfigSource", "Files", "StructuredConfigSource"]
