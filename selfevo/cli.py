@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
+from .collecting import none_at_exit, without_collector
 from .errors import EXIT_OTHER, EXIT_STOPPED, SelfevoError, UserError, nearest
 
 COMMANDS = {
@@ -46,6 +47,7 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit status."""
+    none_at_exit()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return dispatch(arguments)
@@ -74,7 +76,9 @@ def dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         hint = "; overrides go after a command: selfevo run " + name if "=" in name else nearest(name, COMMANDS)
         raise UserError(f"unknown command '{name}'{hint}")
-    return importlib.import_module(f"selfevo.commands.{name}").main(arguments[1:])
+    with without_collector():
+        command = importlib.import_module(f"selfevo.commands.{name}")
+    return int(command.main(arguments[1:]))
 
 
 def complain(error: SelfevoError) -> None:

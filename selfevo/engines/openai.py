@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import EngineError, UserError, nearest
 from ..protocols import Completion, GenerateRequest, ScoreRequest, TokenScores
 from .endpoint import keys
 from .endpoint.answers import Answers
 from .endpoint.ask import CONTINUE, SEEDS, Answer, Ask, chat, cut
-from .endpoint.beside import beside
 from .endpoint.bill import Bill
-from .endpoint.client import Client, library
 from .endpoint.pace import Pace
+
+if TYPE_CHECKING:  # asyncio comes with it
+    from .endpoint.client import Client
 
 LIMIT_KEYS = ("max_tokens", "max_completion_tokens")
 PREFILLS = ("refuse", "continue")
@@ -106,6 +107,8 @@ class OpenAI:
         answers = [self._kept(ask) for ask in asks]
         missing = [ask for ask, kept in zip(asks, answers, strict=True) if kept is None]
         if missing:
+            from .endpoint.beside import beside
+
             client = self._client()
             for ask, given in zip(missing, beside(lambda: client.all(missing, self._arrived)), strict=True):
                 answers[ask.index] = given
@@ -151,6 +154,8 @@ class OpenAI:
             self._answers.put(ask, answer)
 
     def _client(self) -> Client:
+        from .endpoint.client import Client, library
+
         library()
         requests, tokens = self._paces
         return Client(

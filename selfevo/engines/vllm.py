@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -231,6 +230,8 @@ class Vllm:
 
 def on_cpu() -> bool:
     """Whether vLLM runs on the CPU here."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
     import torch
 
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from ..errors import UserError
 from ..protocols import Environment, EpisodeCtx, Seat, Tool
 from ..records import Task, Trajectory
 from .seating import seat_of
+from .together import beside
 
 
 class ToolLoop:
@@ -69,7 +69,7 @@ class ToolLoop:
             if found is None:
                 seen["none"] += 1
                 continue
-            answer = await asyncio.to_thread(self.tool, found[1], ctx.seed("tool", number))
+            answer = await beside(self.tool, found[1], ctx.seed("tool", number))
             seen["calls"] += 1
             seen["failed"] += answer.status != "ok"
             talk.force(self.answer.replace("{output}", answer.text), source="tool")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from ..errors import UserError
 from ..protocols import Dialogue, Environment, EpisodeCtx, Seat
 from ..records import Cost, Task, Trajectory, Turn
 from .seating import seat_of
+from .together import together
 from .values import NodeValue, Place, Worth
 
 
@@ -179,7 +179,7 @@ class _Search:
         count = 1 if last else tree.root_breadth if node.parent is None else tree.breadth
         limits = {} if last else {"stop": tree.stop} | ({} if tree.step_tokens is None else {"max_tokens": tree.step_tokens})
         talks = [node.talk.fork() for _ in range(count)]
-        turns = await asyncio.gather(*(talk.reply("step", **limits) for talk in talks))
+        turns = await together(talk.reply("step", **limits) for talk in talks)
         self.spent += sum(len(turn.tokens) for turn in turns)
         first = {turn.text: i for i, turn in reversed(list(enumerate(turns)))}
         for i in sorted(first.values()):
@@ -188,7 +188,7 @@ class _Search:
             cost = Cost(discarded_tokens=again, calls=sum(t.text == turn.text for t in turns) - 1)
             ended = talk.ended or (last and turn.finish == "length") or not turn.text
             node.children.append(Node(talk, node, node.depth + 1, ended, prior=tree.prior(turn, len(first)), cost=cost))
-        worths = await asyncio.gather(*(self._worth(child) for child in node.children))
+        worths = await together(self._worth(child) for child in node.children)
         for child, worth in zip(node.children, worths, strict=True):
             child.value, child.cost = worth.value, child.cost + worth.cost
             child.Q = node.V + child.gain

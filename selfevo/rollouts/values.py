@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from ..errors import UserError
 from ..protocols import Dialogue, EpisodeCtx, Part, Seat
 from ..records import Cost, Row, Task, Trajectory
 from ..spec.refs import PromptName
+from .together import together
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class MonteCarlo:
         full = place.ended or place.talk.room < 1
         talks = [place.talk.fork() for _ in range(1 if full else self.samples)]
         if not full:
-            await asyncio.gather(*(talk.reply("value") for talk in talks))
+            await together(talk.reply("value") for talk in talks)
         done = [talk.close() for talk in talks]
         cost = Cost(sum(t.cost.prompt_tokens for t in done), 0, sum(t.cost.generated_tokens for t in done), sum(t.cost.calls for t in done))
         return Worth(math.fsum(verdict(self.part, t, ctx) for t in done) / len(done), cost)
@@ -98,7 +98,7 @@ class SelfEvaluation:
         asked = [place.seat.open(place.task, self.prompt, response=said, answer=place.task.answer or "") for _ in self.yes]
         contexts = [talk.context for talk in asked]
         tokens = [talk.force(word).tokens for talk, word in zip(asked, self.yes, strict=True)]
-        found = await asyncio.gather(*(ctx.logprobs(place.seat, c, t) for c, t in zip(contexts, tokens, strict=True)))
+        found = await together(ctx.logprobs(place.seat, c, t) for c, t in zip(contexts, tokens, strict=True))
         return Worth(math.fsum(math.exp(math.fsum(logprobs)) for logprobs in found))
 
 
@@ -132,7 +132,7 @@ class StepValue:
 
     async def __call__(self, place: Place, ctx: EpisodeCtx) -> Worth:
         """Confidence plus outcome."""
-        found = await asyncio.gather(*(judge(place, ctx) for judge in self.confidence.values()))
+        found = await together(judge(place, ctx) for judge in self.confidence.values())
         value = math.fsum(worth.value for worth in found) / len(found) / max(place.depth - 1 - self.patience, 1)
         if value == 0 and self.inherit:
             value = place.above

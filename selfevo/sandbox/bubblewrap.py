@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from .inside import confine
-
 INSIDE = Path(__file__).parent / "inside"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime")
 """What of the system a program may read: no configuration, no home, no data."""
@@ -18,6 +16,8 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache
 
 def absent() -> str:
     """Why nothing can be shut away here, "" where that cannot be told without trying."""
+    from .inside import confine  # ctypes: only for who runs programs
+
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (apt install bubblewrap)"
     if not confine.supported():

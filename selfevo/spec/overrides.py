@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import nearest
@@ -42,7 +43,7 @@ def prepare(tree: Configs, overrides: Sequence[str], multirun: bool = False) -> 
     out = Prepared()
     repo = tree.repository(overrides)
     listed = {d.group for d in repo.load_config(tree.base).defaults_list if getattr(d, "group", None) is not None}
-    known = groups(repo)
+    known, listing = groups(repo), cache(partial(choices, repo))
     chosen: list[tuple[str, str]] = []
     values: list[Override] = []
     for text in overrides:
@@ -55,8 +56,8 @@ def prepare(tree: Configs, overrides: Sequence[str], multirun: bool = False) -> 
             if key == "hydra.searchpath":
                 out.groups.append(text)
         elif parsed.package is not None or (repo.group_exists(key) and not _assigns(parsed)):
-            if _choice(parsed, choices(repo, key) if repo.group_exists(key) else None, known, out.problems):
-                chosen.append((_prefixed(parsed, listed), _prefixed(parsed, listed, _first(parsed, choices(repo, key)))))
+            if _choice(parsed, listing(key) if repo.group_exists(key) else None, known, out.problems):
+                chosen.append((_prefixed(parsed, listed), _prefixed(parsed, listed, _first(parsed, listing(key)))))
         else:
             values.append(parsed)
     chosen.sort(key=lambda pair: _rank(pair[0]))

@@ -6,7 +6,7 @@ import copy
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import seeds
 from ..context import StageCtx
@@ -16,7 +16,9 @@ from ..protocols import Completion, Environment, GenerateRequest, Sampling, Scor
 from ..records import Task, Trajectory
 from ..roles import Role, split_ref
 from ..rollouts.dialogue import Talk
-from .batcher import Batcher, Target
+
+if TYPE_CHECKING:  # it brings asyncio, which nothing needs before the first episode
+    from .batcher import Batcher, Target
 
 WHOLE = 8
 """Episodes that must all have failed before a stage ends: of fewer, a chance may have struck all."""
@@ -144,6 +146,8 @@ def run_episodes(
     errors (a spec mistake, an engine that cannot serve) end the stage. So does a cause that no episode survives: raises EpisodesError
     when all of `WHOLE` episodes or more raised, since a run that goes on would learn from nothing and end as if all were well.
     """
+    from .batcher import Batcher
+
     root = (ctx.world.seed, ctx.path, ctx.stage) if seed_root is None else seed_root
     batcher = Batcher(ctx.world.serve)
 

@@ -82,5 +82,5 @@ def test_only_hydras_own_source_of_files_is_replaced() -> None:
 
 def test_what_a_command_composes_from_is_read_so() -> None:
     code = "from selfevo.spec.sources import Configs; print(*(type(s).__name__ for s in Configs().loader.repository.sources))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # Hydra looks for plugins once a process
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # plugins are looked for once a process
     assert said.stdout.split() == ["ImportlibResourcesConfigSource", "Files", "StructuredConfigSource"]

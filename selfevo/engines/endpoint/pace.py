@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 
@@ -20,6 +19,8 @@ class Pace:
     async def wait(self, amount: float = 1.0) -> None:
         """Return when `amount` may be asked for."""
         if self._share:
+            import asyncio  # an engine is made and checked without it
+
             now = time.monotonic()
             at = max(now, self._free)
             self._free = at + amount * self._share
