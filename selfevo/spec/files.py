@@ -1,4 +1,4 @@
-"""Config files read by libyaml: Hydra's source of files, whose own reader is written in Python."""
+"""Config files read by libyaml, and folders listed by one look at them: Hydra's source of files, quicker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
@@ -19,9 +20,8 @@ class Files(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         """A config and the header of its file. Raises what Hydra raises."""
-        file = os.path.realpath(os.path.join(self.path, self._normalize_file_name(config_path)))
         try:
-            text = Path(file).read_text(encoding="utf-8")
+            text = Path(self.path, self._normalize_file_name(config_path)).read_text(encoding="utf-8")
             values = yaml.load(text, Loader=reader())
         except (OSError, ValueError, yaml.YAMLError):
             return super().load_config(config_path)
@@ -29,6 +29,22 @@ class Files(FileConfigSource):
             return super().load_config(config_path)
         place = f"{self.scheme()}://{self.path}"
         return ConfigResult(self.provider, place, OmegaConf.create(values or {}), ConfigSource._get_header_dict(text[:512]))
+
+    def is_group(self, config_path: str) -> bool:
+        """Whether this is a folder."""
+        return os.path.isdir(os.path.join(self.path, config_path))
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether this is a config's file, with or without its ending."""
+        return os.path.isfile(os.path.join(self.path, self._normalize_file_name(config_path)))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Names of the groups or of the configs in a folder, or of both. Raises FileNotFoundError."""
+        with os.scandir(os.path.join(self.path, config_path)) as entries:
+            found = [(entry.name, entry.is_dir()) for entry in entries]
+        groups = {name for name, folder in found if folder and name != "__pycache__"}
+        configs = {name.removesuffix(".yaml") for name, folder in found if not folder and name.endswith(".yaml")}
+        return sorted({ObjectType.GROUP: groups, ObjectType.CONFIG: configs, None: groups | configs}[results_filter])
 
 
 @cache

@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import version
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from selfevo import spec
 from selfevo.spec.files import Files, quick
+from selfevo.spec.sources import VERSION_BASE
 
 ROOT = spec.configs()
 NAMES = sorted(str(file.relative_to(ROOT).with_suffix("")) for file in ROOT.rglob("*.yaml"))
@@ -68,6 +71,27 @@ def test_what_cannot_be_read_is_said_in_hydras_words(text: str, tmp_path: Path) 
             source.load_config("mine")
         said.append(str(error.value))
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("wanted", [None, ObjectType.GROUP, ObjectType.CONFIG])
+def test_folders_hold_for_it_what_they_hold_for_hydra(wanted: ObjectType | None, tmp_path: Path) -> None:
+    version.setbase(VERSION_BASE)
+    for folder in ("__pycache__", "both", "alone/deeper"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("both.yaml", "plain.yaml", "__init__.py", "notes.md", "old.yml", "alone/x.yaml"):
+        (tmp_path / file).touch()
+    (tmp_path / "linked").symlink_to(tmp_path / "alone")
+    (tmp_path / "linked.yaml").symlink_to(tmp_path / "plain.yaml")
+    for root, places in ((tmp_path, ("", "alone", "linked")), (ROOT, ("", "experiment", "experiment/tiny", "model"))):
+        mine, hydras = both(root)
+        for place in places:
+            assert mine.list(place, wanted) == hydras.list(place, wanted), place
+    mine, hydras = both(tmp_path)
+    for name in ("both", "plain", "plain.yaml", "alone", "linked", "notes.md", "old", "old.yml", "nosuch", "", "alone/x", "alone/../plain"):
+        assert (mine.is_group(name), mine.is_config(name)) == (hydras.is_group(name), hydras.is_config(name)), name
+    for source in (mine, hydras):
+        with pytest.raises(FileNotFoundError):
+            source.list("nosuch", wanted)
 
 
 def test_a_file_that_is_not_there_is_hydras_error(tmp_path: Path) -> None:
