@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoints
+from .assembling import assemble
 from .collecting import without_collector
 from .commits import commit_stage, read_rows, restore_text
 from .context import StageCtx
-from .errors import SelfevoError, Stopped, TrainingError, UserError
+from .errors import SelfevoError, Stopped, TrainingError
 from .forks import forked
-from .freed import keep_freed_memory
-from .learning.sharing import join
 from .loop import Block, Until, segment
 from .observer import Audience, Observer
 from .overlap import Overlap
@@ -27,7 +26,7 @@ from .place import Place
 from .ranks import Ranks
 from .records import digest
 from .references import TableRef
-from .spec.check import build, dump
+from .spec.check import dump
 from .stages import Outcome, Stage
 from .stopping import stop_on_signals
 from .store import RunDir
@@ -58,31 +57,9 @@ class Run:
         self._replaying_from = -1
 
     def build(self) -> None:
-        """Construct every component and load every policy: the first heavy moment of a run."""
-        spec, world = self.spec, self.world
-        for name, node in spec.memories.items():
-            world.memories[name] = build(node).load(name)
-            world.lineages.start(world.memories[name].version)
-        world.place.settle(spec, lambda text: self.audience.tell("note", text))
-        world.engines = {name: world.place.engine(name) for name in ("", *spec.engines)}
-        world.sources = {name: build(node) for name, node in spec.sources.items()}
-        self.stages = {name: build(node) for name, node in spec.stages.items()}
-        for stage in self.stages.values():
-            optimizer: Any = getattr(stage, "optimizer", None)
-            if hasattr(optimizer, "on"):
-                optimizer.on(world.ranks)
-        for name, why in join({n: (s.policy, s.optimizer) for n, s in self.stages.items() if getattr(s, "policy", None)}):  # type: ignore[attr-defined]
-            raise UserError(f"stages.{name}.optimizer.shares: {why}")
-        world.suites = {name: s.suite for name, s in self.stages.items() if s.kind == "evaluate"}  # type: ignore[attr-defined]
-        world.held_out = frozenset(i for suite in world.suites.values() for i in suite.held_out)
-        drawn = {t for node in spec.stages.values() if isinstance(t := node.get("tasks"), str)}
-        for source in sorted(drawn & world.sources.keys()):
-            read_ahead(world.sources[source])
-        world.load_policy = lambda name: build(spec.policies[name]).load(name)
-        for name in spec.policies:
-            world.policies[name] = world.load_policy(name)
-            world.lineages.start(world.policies[name].version)
-        keep_freed_memory(world.policies.values())
+        """Construct every component, load every policy, and connect them with this run."""
+        world = self.world
+        self.stages = assemble(self.spec, world, partial(self.audience.tell, "note"))
         world.progress = partial(self.audience.tell, "progress")
         world.executions.read = lambda path, stage: read_rows(self.store, path, stage)
         self.overlap.share_engines(self.stages)
@@ -262,13 +239,6 @@ def _iteration(block: Block, index: int, parent: str, iteration: int, each: Mapp
     path = "/".join(filter(None, (parent, segment(block, index))))
     items = each if block.each is None else {**each, block.name: block.each[index]}
     return path, index if block.loops and not parent else iteration, items
-
-
-def read_ahead(source: Any) -> None:
-    """Have a task source, or a curriculum's `tasks`, read its data: what cannot be used ends a run before a model loads."""
-    tasks = getattr(source, "tasks", source)
-    if hasattr(tasks, "categories"):
-        len(tasks.categories)
 
 
 def _named_with(node: Any, alias: str) -> set[str]:

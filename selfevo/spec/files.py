@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
@@ -70,3 +73,18 @@ def quick(source: ConfigSource) -> ConfigSource:
     if yaml.__with_libyaml__ and (type(source).__module__, type(source).__qualname__) == of_files:
         return Files(source.provider, source.path)
     return source
+
+
+class Repository(ConfigRepository):
+    """Hydra's view of all folders. Hydra copies it for every config that it composes, for a list of sources that it may change; all that
+    plugins have stored would be copied with it, so a copy has the sources themselves."""
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        """Make the sources, quick ones where they can be."""
+        super().initialize_sources(config_search_path)
+        self.sources = [quick(source) for source in self.sources]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Repository:
+        out = copy.copy(self)
+        out.sources = list(self.sources)
+        return out

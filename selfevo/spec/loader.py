@@ -10,7 +10,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from .files import quick
+from .files import Repository
 
 
 class Loader(ConfigLoaderImpl):
@@ -18,7 +18,7 @@ class Loader(ConfigLoaderImpl):
 
     def __init__(self, config_search_path: ConfigSearchPath, remember: bool = False):
         super().__init__(config_search_path)
-        self.repository.sources = [quick(source) for source in self.repository.sources]
+        self.repository = Repository(config_search_path)
         self.remember = remember
         self._asked: tuple[Any, ...] = ()
         self._composed: DictConfig = DictConfig({})

@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from selfevo import spec
 from selfevo.spec.files import Files, quick
-from selfevo.spec.sources import VERSION_BASE
+from selfevo.spec.sources import VERSION_BASE, Configs
 
 ROOT = spec.configs()
 NAMES = sorted(str(file.relative_to(ROOT).with_suffix("")) for file in ROOT.rglob("*.yaml"))
@@ -92,6 +92,17 @@ def test_folders_hold_for_it_what_they_hold_for_hydra(wanted: ObjectType | None,
     for source in (mine, hydras):
         with pytest.raises(FileNotFoundError):
             source.list("nosuch", wanted)
+
+
+def test_what_is_added_to_the_search_path_is_read_so_and_for_that_config_alone(tmp_path: Path) -> None:
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "extra/mine.yaml").write_text("a: 1\n")
+    tree = Configs()
+    before = list(tree.loader.repository.sources)
+    added = tree.repository([f"hydra.searchpath=[file://{tmp_path}]"])
+    assert [type(s).__name__ for s in added.get_sources()].count("Files") == 2
+    assert added.load_config("extra/mine").config == {"a": 1} and not tree.repository([]).config_exists("extra/mine")
+    assert tree.loader.repository.sources == before
 
 
 def test_a_file_that_is_not_there_is_hydras_error(tmp_path: Path) -> None:
