@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.page import goal, number, spread
 
-TOPICS = ("startup", "grpo", "generation", "training", "parts", "overhead", "verdicts", "sandbox", "tables", "curriculum", "growth")
+TOPICS = ("startup", "grpo", "generation", "training", "parts", "overhead", "verdicts", "sandbox", "tables", "curriculum", "growth", "gpu")
 HERE = Path(__file__).parent
 
 

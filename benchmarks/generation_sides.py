@@ -97,14 +97,14 @@ class Transformers:
 
     def run(self, given: Batch) -> None:
         """Answer a batch."""
-        width = max(map(len, given.contexts))
-        ids = torch.tensor([[self.pad] * (width - len(c)) + list(c) for c in given.contexts])
-        mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in given.contexts])
+        width, device = max(map(len, given.contexts)), self.live.model.device
+        ids = torch.tensor([[self.pad] * (width - len(c)) + list(c) for c in given.contexts], device=device)
+        mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in given.contexts], device=device)
         settings = GenerationConfig(
             max_new_tokens=max(given.limits), do_sample=True, temperature=1.0, top_k=0, top_p=1.0, pad_token_id=self.pad,
             eos_token_id=None, cache_implementation=self.cache,
         )  # fmt: skip
-        stop = StoppingCriteriaList([AtLength(width, torch.tensor(given.limits))])
+        stop = StoppingCriteriaList([AtLength(width, torch.tensor(given.limits, device=device))])
         with torch.inference_mode():
             out = self.live.model.generate(
                 input_ids=ids, attention_mask=mask, generation_config=settings, stopping_criteria=stop

@@ -43,7 +43,7 @@ FULL = (Setting("1M", 256, 96, 40), Setting("5M", 128, 96, 40), Setting("20M", 4
 QUICK = (Setting("1M", 32, 96, 40),)
 
 
-def learner() -> Any:
+def learner(micro_tokens: int = 4096) -> Any:
     """GRPO as in the quickstart, with TRL's epsilon and a learning rate that both sides share."""
     from selfevo.advantages import GroupNorm
     from selfevo.learner import Learner
@@ -53,7 +53,7 @@ def learner() -> Any:
     return Learner(
         {"turns": PolicyTurns()}, {"pg": ClippedRatio("outcome", low=0.2, high=0.2, reduce="rows")},
         {"outcome": GroupNorm(eps=trl_peer.STD_EPS)}, lr=trl_peer.LR, betas=trl_peer.BETAS, weight_decay=trl_peer.WEIGHT_DECAY,
-        clip_norm=trl_peer.CLIP, micro_tokens=4096,
+        clip_norm=trl_peer.CLIP, micro_tokens=micro_tokens,
     )  # fmt: skip
 
 
@@ -64,9 +64,9 @@ def advantages(rows: Sequence[Row]) -> list[float]:
     return [float(a) for a in one.advantage["outcome"](samples, rows, ctx)]
 
 
-def peer_step(live: Any, rows: int, folder: str) -> trl_peer.Step:
-    """TRL's step on a model of its own with the same weights."""
-    settings = trl_peer.config(folder, rows, 1, GROUP, 384, 1)
+def peer_step(live: Any, rows: int, folder: str, max_tokens: int = 384, **more: Any) -> trl_peer.Step:
+    """TRL's step on a model of its own with the same weights; `more` goes to its settings."""
+    settings = trl_peer.config(folder, rows, 1, GROUP, max_tokens, 1, **more)
     data = [{"prompt": "?"}] * (rows // GROUP)  # a trainer wants some; nothing is generated from it
     twin = live.fork().to_transformers()
     made = trl_peer.trainer(twin.model, twin.tokenizer, data, lambda completions, **_: [0.0] * len(completions), settings)

@@ -28,8 +28,8 @@ def config(folder: str, rows: int, split: int, group: int, max_tokens: int, step
         max_completion_length=max_tokens, max_steps=steps, temperature=1.0, top_p=1.0, top_k=0, beta=0.0, loss_type="grpo",
         scale_rewards="group", epsilon=0.2, learning_rate=LR, lr_scheduler_type="constant", warmup_steps=0, adam_beta1=BETAS[0],
         adam_beta2=BETAS[1], adam_epsilon=1e-8, weight_decay=WEIGHT_DECAY, max_grad_norm=CLIP, gradient_checkpointing=False,
-        shuffle_dataset=False, dataloader_num_workers=0, dataloader_pin_memory=False, use_cpu=True, report_to="none",
-        save_strategy="no", logging_strategy="no", disable_tqdm=True, **{"bf16": False, **more},
+        shuffle_dataset=False, dataloader_num_workers=0, dataloader_pin_memory=False, report_to="none",
+        save_strategy="no", logging_strategy="no", disable_tqdm=True, **{"bf16": False, "use_cpu": True, **more},
     )  # fmt: skip
 
 
