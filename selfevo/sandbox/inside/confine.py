@@ -56,7 +56,8 @@ def fork_apart(alone: bool) -> int:
     """As os.fork, the child being the first process of new user, mount, process and IPC namespaces.
 
     When it ends, the kernel kills everything in them. It sees no process outside, and signals that it sends itself do not end it.
-    `alone`: this thread is the only one, so there are no locks and threads in the child to put right (a millisecond for Python).
+    `alone`: this thread is the only one, so there are no locks and threads in the child to put right (a millisecond for Python); hooks of
+    `os.register_at_fork` are not called either.
     """
     number = CLONE[ARCHITECTURES[MACHINE][0]]
     pid = LIBC.syscall(ctypes.c_long(number), ctypes.c_ulong(NEW_USER | NEW_MOUNT | NEW_PID | NEW_IPC | SIGCHLD), None, None, None, None)
