@@ -45,7 +45,8 @@ class Card:
 
 CARDS = (
     Card("GH200", 989e12, 4.0e12), Card("B200", 2250e12, 8.0e12), Card("H200", 989e12, 4.8e12), Card("H100 PCIe", 756e12, 2.0e12),
-    Card("H100", 989e12, 3.35e12), Card("A100-SXM4-40GB", 312e12, 1.555e12), Card("A100", 312e12, 2.0e12), Card("L40S", 362e12, 0.864e12),
+    Card("H100", 989e12, 3.35e12), Card("A100-SXM4-40GB", 312e12, 1.555e12), Card("A100-PCIE-40GB", 312e12, 1.555e12),
+    Card("A100-SXM4-80GB", 312e12, 2.039e12), Card("A100", 312e12, 1.935e12), Card("L40S", 362e12, 0.864e12),
     Card("RTX 4090", 165e12, 1.008e12),
 )  # fmt: skip
 """The first whose name is part of the device's own counts."""

@@ -78,7 +78,7 @@ def dispatch(arguments: list[str]) -> int:
         raise UserError(f"unknown command '{name}'{hint}")
     with without_collector():
         command = importlib.import_module(f"selfevo.commands.{name}")
-    return int(command.main(arguments[1:]))
+    return command.main(arguments[1:])
 
 
 def complain(error: SelfevoError) -> None:

@@ -15,7 +15,7 @@ async def together(calls: Iterable[Awaitable[T]]) -> list[T]:
     return list(await asyncio.gather(*calls))
 
 
-async def beside(call: Callable[..., T], *arguments: object) -> T:
+async def in_thread(call: Callable[..., T], *arguments: object) -> T:
     """What a call gives that computes or waits by itself, made in a thread so that other episodes go on. Raises what it raises."""
     import asyncio
 

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..protocols import Environment, EpisodeCtx, Seat, Tool
 from ..records import Task, Trajectory
 from .seating import seat_of
-from .together import beside
+from .together import in_thread
 
 
 class ToolLoop:
@@ -69,7 +69,7 @@ class ToolLoop:
             if found is None:
                 seen["none"] += 1
                 continue
-            answer = await beside(self.tool, found[1], ctx.seed("tool", number))
+            answer = await in_thread(self.tool, found[1], ctx.seed("tool", number))
             seen["calls"] += 1
             seen["failed"] += answer.status != "ok"
             talk.force(self.answer.replace("{output}", answer.text), source="tool")

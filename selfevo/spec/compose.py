@@ -31,7 +31,6 @@ def read(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> RunSpec:
     return preflight(overrides, config_dirs)[1]
 
 
-@without_collector()
 def preflight(
     overrides: Sequence[str], config_dirs: Sequence[str] = (), base: str = BASE, multirun: bool = False
 ) -> tuple[list[str], RunSpec]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..collecting import without_collector
 from ..errors import SpecErrors, UserError, nearest
 from ..packaged import configs
 
@@ -24,6 +25,7 @@ class Configs:
     """The config tree of one call: packaged configs, then `config_dirs`, through Hydra's loader (so its plugins' paths count too).
     `again`: Hydra is to run what is composed here, so the loader remembers it."""
 
+    @without_collector()
     def __init__(self, config_dirs: Sequence[str] = (), base: str = BASE, again: bool = False):
         from hydra import version
         from hydra._internal.utils import create_config_search_path

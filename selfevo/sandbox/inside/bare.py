@@ -10,13 +10,6 @@ import shutil
 import signal
 import tempfile
 
-import confine
-
-
-def begin() -> None:
-    """Once: what programs leave running becomes this process's."""
-    confine.adopt()
-
 
 def folder() -> str:
     """A new folder for a program to work in."""
@@ -29,7 +22,7 @@ def clear(place: str) -> None:
 
 
 def sweep() -> None:
-    """Kill what a program left behind: orphans are this process's children."""
+    """Kill what a program left behind: orphans are this process's children (`confine.adopt`)."""
     while True:
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
             left = file.read().split()

@@ -15,6 +15,13 @@ from typing import Any
 NAME = "program.py"
 
 
+def write(descriptor: int, data: bytes) -> None:
+    """All of it, in as many pieces as the descriptor takes."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def open_streams() -> None:
     """Make the standard streams, once for all programs, on descriptors that are nothing yet: pipes as each gets its own."""
     said, pipe = (os.dup(1), os.dup(2)), os.pipe()
@@ -33,9 +40,7 @@ def streams(stdin: str, out: int, err: int, keep: int) -> None:
     """Descriptors 0, 1 and 2 are the given input and pipes; every other one but `keep` is closed."""
     file = os.open(".stdin", os.O_RDWR | os.O_CREAT)
     os.unlink(".stdin")
-    left = memoryview(stdin.encode())
-    while left:
-        left = left[os.write(file, left) :]
+    write(file, stdin.encode())
     os.lseek(file, 0, os.SEEK_SET)
     os.dup2(file, 0)
     os.dup2(out, 1)

@@ -46,7 +46,7 @@ class Zygote:
         self.uid, self.gid, self.page = os.getuid(), os.getgid(), resource.getpagesize()
         self.alone = threading.active_count() == 1  # modules that were loaded ahead may have started threads
         if bare:
-            bare.begin()
+            confine.adopt()
 
     def serve(self) -> None:
         """Until the socket ends."""
@@ -182,9 +182,7 @@ class Zygote:
 
     def _send(self, reply: dict) -> None:
         body = json.dumps(reply).encode()
-        left = memoryview(len(body).to_bytes(4, "big") + body)
-        while left:
-            left = left[os.write(self.link, left) :]
+        program.write(self.link, len(body).to_bytes(4, "big") + body)
 
 
 def _last(text: str) -> str:
