@@ -71,9 +71,7 @@ def pool(tasks: Dataset) -> Pool:
     """A pool that is full, so that every admission retires a task."""
     n = len(tasks)
     made = Pool(FromText(), capacity=n)
-    held = [{"vars": {"question": f"held {i}"}, "answer": "1", "category": "t", "difficulty": 1.0, "id": f"h{i}", "parent": None,
-             "origin": "proposed"} for i in range(n)]  # fmt: skip
-    made.load_state_dict({"tasks": held})
+    made.load_state_dict({"proposals": [((f"held {i}", "1", "t"), (1.0, f"h{i}")) for i in range(n)]})
     return made
 
 

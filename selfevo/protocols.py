@@ -251,11 +251,19 @@ class TaskSource(Protocol):
         """Every difficulty it can produce, ascending; empty when tasks carry none."""
 
 
+Proposal = tuple[Any, Any]
+"""A task as a parser read it: what tells it from others (hashable), and what else it takes to make it. Strings, numbers, None and
+tuples of them, so that a pool may hold a million; only what was drawn becomes a `Task`."""
+
+
 class TaskParser(Protocol):
     """Reads a task out of what a policy wrote (a proposer's text)."""
 
-    def parse(self, row: Row) -> Task | None:
-        """The task, its lineage naming the row's trajectory as parent; None when the text holds none (counted, never guessed)."""
+    def parse(self, row: Row) -> Proposal | None:
+        """What the row proposes; None when its text holds no task (counted, never guessed)."""
+
+    def task(self, proposal: Proposal) -> Task:
+        """The task that was proposed, its lineage naming the row's trajectory as parent."""
 
 
 class Curriculum(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from ..errors import UserError
@@ -10,7 +10,6 @@ from ..protocols import RunCtx, TaskParser, TaskSource
 from ..records import Row, Task
 from ..where import Where
 from .drawing import stream
-from .saved import restored, saved
 
 
 class Pool:
@@ -34,9 +33,9 @@ class Pool:
         if capacity < 1:
             raise UserError(f"curricula.Pool: capacity must be 1 or more, not {capacity}")
         self.parse, self.where, self.seed, self.seed_share, self.capacity = parse, where, seed, seed_share, capacity
-        self._ring: list[Task] = []  # in order of age from `_oldest` on, around the end
+        self._held: dict[Hashable, Any] = {}  # proposals: what tells each from others, and the rest of it
+        self._ring: list[Hashable] = []  # the same, in order of age from `_oldest` on, around the end
         self._oldest = 0
-        self._ids: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -54,45 +53,50 @@ class Pool:
 
     def update(self, rows: Sequence[Row], ctx: RunCtx) -> None:
         """Admit the tasks of rows that match; one that is already held is not admitted twice."""
-        new: dict[str, Task] = {}
-        parse, held = self.parse.parse, self._ids
+        parse, held, new = self.parse.parse, self._held, []
         for row in rows if self.where is None else self.where.select(rows):
-            task = parse(row)
-            if task is not None and task.id not in held:
-                new.setdefault(task.id, task)
-        retired = max(0, len(self._ring) + len(new) - self.capacity)
-        self._admit(new)
+            proposal = parse(row)
+            if proposal is not None:
+                key, rest = proposal
+                if key not in held:
+                    held[key] = rest
+                    new.append(key)
         ctx.log("curriculum/admitted", len(new))
-        ctx.log("curriculum/retired", retired)
+        ctx.log("curriculum/retired", self._age(new))
         ctx.log("curriculum/pool", len(self._ring))
 
     def _at(self, age: int) -> Task:
         """The task held for the longest time but `age` others."""
-        return self._ring[(self._oldest + age) % len(self._ring)]
+        key = self._ring[(self._oldest + age) % len(self._ring)]
+        return self.parse.task((key, self._held[key]))
 
-    def _admit(self, new: Mapping[str, Task]) -> None:
-        """Hold new tasks, by id, each in the place of the oldest once the pool is full."""
-        ring, at = self._ring, self._oldest
-        retired = []
-        for task in new.values():
-            if len(ring) < self.capacity:
-                ring.append(task)
-                continue
-            retired.append(ring[at].id)
-            ring[at] = task
-            at = (at + 1) % self.capacity
+    def _age(self, new: Sequence[Hashable]) -> int:
+        """Put what is newly held into the ring, each in the place of the oldest once the pool is full; how many that retired."""
+        ring, held, at = self._ring, self._held, self._oldest
+        room = self.capacity - len(ring)
+        ring += new[:room]
+        for key in new[room:]:
+            del held[ring[at]]
+            ring[at] = key
+            at += 1
+            if at == self.capacity:
+                at = 0
         self._oldest = at
-        self._ids.update(new)
-        self._ids.difference_update(retired)
+        return max(0, len(new) - room)
 
     def state_dict(self) -> dict[str, Any]:
-        """The tasks held, oldest first."""
-        return {"tasks": [saved(self._at(age)) for age in range(len(self._ring))]}
+        """The proposals held, oldest first."""
+        aged = self._ring[self._oldest :] + self._ring[: self._oldest]
+        return {"proposals": [(key, self._held[key]) for key in aged]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore; raises ValueError for a state of another shape."""
-        if set(state) != {"tasks"}:
+        if set(state) != {"proposals"}:
             raise ValueError(f"not a pool's state: it has {sorted(state)}")
-        tasks = [restored(s) for s in state["tasks"]]
-        self._ring, self._oldest = tasks[-self.capacity :], 0
-        self._ids = {t.id for t in self._ring}
+        held = [(_tuple(key), _tuple(rest)) for key, rest in state["proposals"][-self.capacity :]]
+        self._held, self._ring, self._oldest = dict(held), [key for key, _ in held], 0
+
+
+def _tuple(value: Any) -> Any:
+    """JSON has lists for tuples."""
+    return tuple(value) if isinstance(value, list) else value

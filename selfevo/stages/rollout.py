@@ -154,7 +154,7 @@ class Rollout:
             return compared(rows, derived.swap)[: self.n]
         if self.parse is not None:
             parsed = [self.parse.parse(row) for row in rows[: self.n]]
-            tasks = [task for task in parsed if task is not None]
+            tasks = [self.parse.task(proposal) for proposal in parsed if proposal is not None]
             ctx.log("rollout/unparsed", len(parsed) - len(tasks))
         else:
             tasks = [continued(row) if derived.mode == "continue" else followed(row) for row in rows[: self.n]]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..errors import UserError
+from ..protocols import Proposal
 from ..records import Lineage, Row, Task
 
 
@@ -23,10 +22,15 @@ class Labelled:
             raise UserError(f"tasks.Labelled: share must be a variable's name, got '{share}'")
         self.share = share
 
-    def parse(self, row: Row) -> Task | None:
-        """The labelled task; None where there was no label."""
+    def parse(self, row: Row) -> Proposal | None:
+        """The row's task with its label; None where there was no label."""
         label, t = row.score.info.get("label"), row.trajectory.task
         if label is None:
             return None
         variables = {**t.vars, self.share: float(row.score.info["share"])}
-        return replace(t, vars=variables, answer=label, lineage=Lineage("labelled", t.lineage.parent), turns=())
+        return t.id, (variables, label, t.category, t.difficulty, t.environment, t.lineage.parent, t.prompt)
+
+    def task(self, proposal: Proposal) -> Task:
+        """The labelled task."""
+        identity, (variables, label, category, difficulty, environment, parent, prompt) = proposal
+        return Task(variables, label, category, difficulty, environment, Lineage("labelled", parent), id=identity, prompt=prompt)

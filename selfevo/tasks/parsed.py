@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
 from ..errors import UserError, nearest
-from ..records import Lineage, Row, Task
+from ..protocols import Proposal
+from ..records import Lineage, Row, Task, Trajectory
 
 
 class FromText:
@@ -25,37 +27,46 @@ class FromText:
             self.pattern = re.compile(pattern)
         except re.error as error:
             raise UserError(f"tasks.FromText: pattern is not a regular expression ({error})") from error
-        if not set(self.pattern.groupindex) - {"answer", "category", "level"}:
+        groups = list(self.pattern.groupindex)
+        self._variables = [name for name in groups if name not in ("answer", "category", "level")]
+        if not self._variables:
             raise UserError("tasks.FromText: pattern names no prompt variable; expected a group such as (?P<question>...)")
         self.category, self.keep = category, tuple(keep)
-        own = ("answer", "category", "level")
-        self._variables = [(name, at - 1) for name, at in self.pattern.groupindex.items() if name not in own]
-        self._own = [self.pattern.groupindex.get(name, 0) - 1 for name in own]  # -1: the None behind the groups, for what it lacks
+        self._usual = groups == [*self._variables[:1], "answer"] and self.pattern.groups == 2 and not keep
 
-    def parse(self, row: Row) -> Task | None:
-        """The task, its parent the row's trajectory; None when nothing matches or the level is no number."""
-        match = self.pattern.search(row.trajectory.text)
+    def parse(self, row: Row) -> Proposal | None:
+        """Its variables, answer and category, beside its level and the row's trajectory; None when nothing matches or the level is no
+        number."""
+        trajectory = row.trajectory
+        match = self.pattern.search(trajectory.text)
         if match is None:
             return None
-        groups = (*match.groups(), None)
-        found = {}
-        for name, at in self._variables:  # a loop: comprehensions are calls
-            if (value := groups[at]) is not None:
-                found[name] = value.strip()
-        if not found:
+        if not self._usual:
+            return self._parsed(match, trajectory)
+        said, answer = match.groups()  # the same written out: a pool reads thousands at a time
+        if said is None:
             return None
-        answer_at, category_at, level_at = self._own
-        answer, category, level = groups[answer_at], groups[category_at], groups[level_at]
-        if level is not None and re.fullmatch(r"\s*-?\d+(\.\d+)?\s*", level) is None:
+        of = trajectory.task
+        return (said.strip(), answer and answer.strip(), self.category or of.category), (of.difficulty, trajectory.id)
+
+    def _parsed(self, match: re.Match[str], trajectory: Trajectory) -> Proposal | None:
+        """From any pattern, with what is kept."""
+        of, said = trajectory.task, {name: value and value.strip() for name, value in match.groupdict().items()}
+        variables, level = [said[name] for name in self._variables], said.get("level")
+        if all(value is None for value in variables) or (level is not None and re.fullmatch(r"-?\d+(\.\d+)?", level) is None):
             return None
-        of = row.trajectory.task
         for name in self.keep:
             if name not in of.vars:
                 raise UserError(f"tasks.FromText: the row's task has no variable '{name}' to keep{nearest(name, of.vars)}")
-        return Task(
-            {**{name: of.vars[name] for name in self.keep}, **found} if self.keep else found,
-            answer and answer.strip(),
-            (category and category.strip()) or self.category or of.category,
-            of.difficulty if level is None else float(level),
-            lineage=Lineage("proposed", row.trajectory.id),
-        )
+        kept = [of.vars[name] for name in self.keep]
+        key = (*variables, said.get("answer"), said.get("category") or self.category or of.category)
+        rest = (of.difficulty if level is None else float(level), trajectory.id, *kept)
+        return ((*key, json.dumps(kept, sort_keys=True)) if kept else key), rest
+
+    def task(self, proposal: Proposal) -> Task:
+        """The task, its parent the trajectory that proposed it."""
+        key, (level, parent, *kept) = proposal
+        n = len(self._variables)
+        variables = dict(zip(self.keep, kept, strict=True))
+        variables |= {name: value for name, value in zip(self._variables, key[:n], strict=True) if value is not None}
+        return Task(variables, key[n], key[n + 1], level, lineage=Lineage("proposed", parent))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from selfevo.curricula import Pool
 from selfevo.errors import UserError
-from selfevo.records import Row, Task, Trajectory, Turn
-from selfevo.tasks import FromText
+from selfevo.records import Lineage, Row, Task, Trajectory, Turn
+from selfevo.tasks import FromText, Labelled
 
 
 def proposals(numbers):
@@ -23,7 +23,7 @@ def proposals(numbers):
 
 
 def questions(pool):
-    return [task["vars"]["question"] for task in pool.state_dict()["tasks"]]
+    return [pool.parse.task(proposal).vars["question"] for proposal in pool.state_dict()["proposals"]]
 
 
 updates = st.lists(st.lists(st.integers(0, 12), max_size=8), max_size=8)
@@ -55,6 +55,31 @@ def test_a_restored_pool_goes_on_as_the_first_would_have(ctx_at):
         for pool in (one, other):
             pool.update(proposals([i + 6, i + 20]), ctx_at(i))
         assert one.state_dict() == other.state_dict()
+
+
+def test_labelled_tasks_are_held_once_by_id_and_come_back_as_they_were(ctx_at):
+    def voted(name, label):
+        task = Task({"question": "2+2", "tools": ["a"]}, "4", "sums", 2.0, "shell", Lineage("proposed", "t9"), id=name, prompt="own")
+        row = Row.of(Trajectory("t", task, "solver", "s@0", (Turn("policy", label),), "e"))
+        return row.rewarded("share", 0.75, info={"label": label, "share": "0.75"})
+
+    one, other = Pool(Labelled()), Pool(Labelled())
+    one.update([voted("a", "4"), voted("a", "5")], ctx_at())
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    expected = Task({"question": "2+2", "tools": ["a"], "share": 0.75}, "4", "sums", 2.0, "shell", Lineage("labelled", "t9"), id="a",
+                    prompt="own")  # fmt: skip
+    assert one.sample(1, ctx_at()) == other.sample(1, ctx_at()) == [expected] and len(one) == len(other) == 1
+
+
+def test_a_smaller_pool_takes_over_the_newest_of_a_larger_one(ctx_at):
+    large, small = Pool(FromText()), Pool(FromText(), capacity=3)
+    large.update(proposals(range(8)), ctx_at())
+    small.load_state_dict(json.loads(json.dumps(large.state_dict())))
+    assert questions(small) == ["q5", "q6", "q7"]
+    small.update(proposals([6, 1]), ctx_at(1))  # the one that is held stays, the one that was left behind may come again
+    assert questions(small) == ["q6", "q7", "q1"]
+    with pytest.raises(ValueError, match=r"not a pool's state: it has \['tasks'\]"):
+        small.load_state_dict({"tasks": []})
 
 
 class Counted(list):

@@ -215,8 +215,10 @@ def test_the_papers_form_has_a_floor_and_a_gate():
 
 def test_labels_and_their_share_travel_with_the_task():
     row = votes(["4"] * 3 + ["5"], own="9")[3]
-    task = Labelled().parse(row)
-    assert task is not None and (task.answer, task.vars["share"], task.id) == ("4", 0.75, row.trajectory.task.id)
+    proposal = Labelled().parse(row)
+    assert proposal is not None
+    task = Labelled().task(proposal)
+    assert (task.answer, task.vars["share"], task.id) == ("4", 0.75, row.trajectory.task.id)
     assert task.lineage == Lineage("labelled", "parent")
     assert Labelled().parse(votes(["", ""])[0]) is None
 

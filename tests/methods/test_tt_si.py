@@ -115,7 +115,7 @@ def test_candidates_of_a_closed_list_are_weighed_and_not_sampled():
 def test_examples_take_over_the_tools_of_the_input():
     parse = FromText(r"(?P<question>[^\n]+)\n(?P<solution>#### *(?P<answer>\S+))", keep=["tools"])
     row = Row.of(Trajectory("t", Task({"tools": "a b"}), "w", "p@0", (Turn("policy", "new one\n#### a"),), "e"))
-    assert parse.parse(row).vars == {"tools": "a b", "question": "new one", "solution": "#### a"}
+    assert parse.task(parse.parse(row)).vars == {"tools": "a b", "question": "new one", "solution": "#### a"}
     with pytest.raises(UserError, match="no variable 'tool' to keep; did you mean 'tools'"):
         FromText(keep=["tool"]).parse(row)
 
