@@ -71,7 +71,7 @@ def pool(tasks: Dataset) -> Pool:
     """A pool that is full, so that every admission retires a task."""
     n = len(tasks)
     made = Pool(FromText(), capacity=n)
-    made.load_state_dict({"proposals": [((f"held {i}", "1", "t"), (1.0, f"h{i}")) for i in range(n)]})
+    made.load_state_dict({"proposals": [((f"held {i}", "1", "t"), 1.0, f"h{i}") for i in range(n)]})
     return made
 
 

@@ -251,9 +251,9 @@ class TaskSource(Protocol):
         """Every difficulty it can produce, ascending; empty when tasks carry none."""
 
 
-Proposal = tuple[Any, Any]
-"""A task as a parser read it: what tells it from others (hashable), and what else it takes to make it. Strings, numbers, None and
-tuples of them, so that a pool may hold a million; only what was drawn becomes a `Task`."""
+Proposal = tuple[Any, ...]
+"""A task as a parser read it: first what tells it from others (hashable), then what else it takes to make it. Strings, numbers, None
+and tuples of them, so that a pool may hold a million; only what was drawn becomes a `Task`."""
 
 
 class TaskParser(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from ..errors import UserError
-from ..protocols import RunCtx, TaskParser, TaskSource
+from ..protocols import Proposal, RunCtx, TaskParser, TaskSource
 from ..records import Row, Task
 from ..where import Where
 from .drawing import stream
@@ -33,9 +33,9 @@ class Pool:
         if capacity < 1:
             raise UserError(f"curricula.Pool: capacity must be 1 or more, not {capacity}")
         self.parse, self.where, self.seed, self.seed_share, self.capacity = parse, where, seed, seed_share, capacity
-        self._held: dict[Hashable, Any] = {}  # proposals: what tells each from others, and the rest of it
-        self._ring: list[Hashable] = []  # the same, in order of age from `_oldest` on, around the end
+        self._ring: list[Proposal] = []  # in order of age from `_oldest` on, around the end
         self._oldest = 0
+        self._keys: set[Hashable] = set()
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -53,31 +53,28 @@ class Pool:
 
     def update(self, rows: Sequence[Row], ctx: RunCtx) -> None:
         """Admit the tasks of rows that match; one that is already held is not admitted twice."""
-        parse, held, new = self.parse.parse, self._held, []
+        parse, keys, new = self.parse.parse, self._keys, []
         for row in rows if self.where is None else self.where.select(rows):
             proposal = parse(row)
-            if proposal is not None:
-                key, rest = proposal
-                if key not in held:
-                    held[key] = rest
-                    new.append(key)
+            if proposal is not None and (key := proposal[0]) not in keys:
+                keys.add(key)
+                new.append(proposal)
         ctx.log("curriculum/admitted", len(new))
         ctx.log("curriculum/retired", self._age(new))
         ctx.log("curriculum/pool", len(self._ring))
 
     def _at(self, age: int) -> Task:
         """The task held for the longest time but `age` others."""
-        key = self._ring[(self._oldest + age) % len(self._ring)]
-        return self.parse.task((key, self._held[key]))
+        return self.parse.task(self._ring[(self._oldest + age) % len(self._ring)])
 
-    def _age(self, new: Sequence[Hashable]) -> int:
+    def _age(self, new: Sequence[Proposal]) -> int:
         """Put what is newly held into the ring, each in the place of the oldest once the pool is full; how many that retired."""
-        ring, held, at = self._ring, self._held, self._oldest
+        ring, keys, at = self._ring, self._keys, self._oldest
         room = self.capacity - len(ring)
         ring += new[:room]
-        for key in new[room:]:
-            del held[ring[at]]
-            ring[at] = key
+        for proposal in new[room:]:
+            keys.remove(ring[at][0])
+            ring[at] = proposal
             at += 1
             if at == self.capacity:
                 at = 0
@@ -86,17 +83,12 @@ class Pool:
 
     def state_dict(self) -> dict[str, Any]:
         """The proposals held, oldest first."""
-        aged = self._ring[self._oldest :] + self._ring[: self._oldest]
-        return {"proposals": [(key, self._held[key]) for key in aged]}
+        return {"proposals": self._ring[self._oldest :] + self._ring[: self._oldest]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore; raises ValueError for a state of another shape."""
         if set(state) != {"proposals"}:
             raise ValueError(f"not a pool's state: it has {sorted(state)}")
-        held = [(_tuple(key), _tuple(rest)) for key, rest in state["proposals"][-self.capacity :]]
-        self._held, self._ring, self._oldest = dict(held), [key for key, _ in held], 0
-
-
-def _tuple(value: Any) -> Any:
-    """JSON has lists for tuples."""
-    return tuple(value) if isinstance(value, list) else value
+        newest = state["proposals"][-self.capacity :]
+        self._ring = [(tuple(key) if isinstance(key, list) else key, *rest) for key, *rest in newest]  # JSON has lists for tuples
+        self._oldest, self._keys = 0, {key for key, *_ in self._ring}

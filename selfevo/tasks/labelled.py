@@ -28,9 +28,9 @@ class Labelled:
         if label is None:
             return None
         variables = {**t.vars, self.share: float(row.score.info["share"])}
-        return t.id, (variables, label, t.category, t.difficulty, t.environment, t.lineage.parent, t.prompt)
+        return t.id, variables, label, t.category, t.difficulty, t.environment, t.lineage.parent, t.prompt
 
     def task(self, proposal: Proposal) -> Task:
         """The labelled task."""
-        identity, (variables, label, category, difficulty, environment, parent, prompt) = proposal
+        identity, variables, label, category, difficulty, environment, parent, prompt = proposal
         return Task(variables, label, category, difficulty, environment, Lineage("labelled", parent), id=identity, prompt=prompt)

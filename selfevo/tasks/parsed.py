@@ -47,7 +47,7 @@ class FromText:
         if said is None:
             return None
         of = trajectory.task
-        return (said.strip(), answer and answer.strip(), self.category or of.category), (of.difficulty, trajectory.id)
+        return (said.strip(), answer and answer.strip(), self.category or of.category), of.difficulty, trajectory.id
 
     def _parsed(self, match: re.Match[str], trajectory: Trajectory) -> Proposal | None:
         """From any pattern, with what is kept."""
@@ -60,12 +60,13 @@ class FromText:
                 raise UserError(f"tasks.FromText: the row's task has no variable '{name}' to keep{nearest(name, of.vars)}")
         kept = [of.vars[name] for name in self.keep]
         key = (*variables, said.get("answer"), said.get("category") or self.category or of.category)
-        rest = (of.difficulty if level is None else float(level), trajectory.id, *kept)
-        return ((*key, json.dumps(kept, sort_keys=True)) if kept else key), rest
+        if kept:
+            key = (*key, json.dumps(kept, sort_keys=True))
+        return key, of.difficulty if level is None else float(level), trajectory.id, *kept
 
     def task(self, proposal: Proposal) -> Task:
         """The task, its parent the trajectory that proposed it."""
-        key, (level, parent, *kept) = proposal
+        key, level, parent, *kept = proposal
         n = len(self._variables)
         variables = dict(zip(self.keep, kept, strict=True))
         variables |= {name: value for name, value in zip(self._variables, key[:n], strict=True) if value is not None}
