@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -77,6 +77,25 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int, warmup: in
     return times
 
 
+def paired(one: Callable[[], Any], other: Callable[[], Any], repeats: int) -> tuple[list[float], list[float]]:
+    """Seconds of two calls, each pair right after one another and first in turn (A B, B A, ...): what a drift leaves in their ratios."""
+    one(), other()
+    times: tuple[list[float], list[float]] = ([], [])
+    for i in range(repeats):
+        for which in (0, 1) if i % 2 == 0 else (1, 0):
+            times[which].append(seconds((one, other)[which]))
+    return times
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds that hold the median of what `values` were drawn from, in at least `confidence` of all cases, whatever its distribution:
+    order statistics, whose ranks are those of fair coins. The whole range where there are too few values."""
+    n, ordered, k = len(values), sorted(values), 0
+    while 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n <= 1 - confidence:
+        k += 1
+    return ordered[max(k - 1, 0)], ordered[min(n - k, n - 1)]
+
+
 def ratios(over: Sequence[float], under: Sequence[float]) -> tuple[float, float, float]:
     """Median, lowest and highest of over[i] / under[i]."""
     found = [a / b for a, b in zip(over, under, strict=True)]
@@ -98,3 +117,22 @@ def against_limit(topic: str, what: str, limit: str, ours: Sequence[float], boun
         topic, what, limit, ratio, low, high, statistics.median(ours), statistics.median(bound),
         better="lower", repeats=len(ours), **more,
     )  # fmt: skip
+
+
+def merged(passes: Sequence[Sequence[Figure]]) -> list[Figure]:
+    """One figure for the same figure of several passes: the medians, and the spread that the passes have between them."""
+    out = []
+    for same in zip(*passes, strict=True):
+        found = [value for f in same for value in (f.ratio, f.low, f.high) if value is not None]
+        out.append(
+            replace(
+                same[0], ratio=_middle([f.ratio for f in same]), low=min(found), high=max(found), ours=_middle([f.ours for f in same]),
+                peer=_middle([f.peer for f in same]), repeats=len(same), detail={"passes": [f.detail for f in same]},
+            )
+        )  # fmt: skip
+    return out
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    given = [value for value in values if value is not None]
+    return statistics.median(given) if given else None

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from benchmarks.context import Context
-from benchmarks.figures import Figure, faster, interleaved
+from benchmarks.figures import Figure, faster, interval, paired
 from benchmarks.policies import policy
 from benchmarks.training import learner
 from benchmarks.workloads import prompt, tasks, training_rows
@@ -162,16 +162,18 @@ def under(changes: tuple[tuple[Any, str, Any], ...], call: Callable[[], Any]) ->
 
 def figures(quick: bool) -> list[Figure]:
     """Seconds without over seconds with."""
-    repeats = 1 if quick else 12
     out = []
     for what, parts in WITHOUT.items():
         large = what.endswith("20M")
+        repeats = 1 if quick else 20 if large else 40
         n = 16 if large else 64 if quick else 256
 
         def made(what: str = what, n: int = n, size: str = "20M" if large else "1M") -> Callable[[], Any]:
             return updating(policy(size), n) if what == "update" else fresh(policy(size), n, alone=what.endswith("divided"))
 
-        calls = {"with": made(), **{name: under(changes, made()) for name, changes in parts.items()}}
-        times = interleaved(calls, repeats)
-        out += [faster(TOPIC, f"{what} {n}: {name}", "without it", times["with"], times[name]) for name in parts]
+        for name, changes in parts.items():
+            ours, peer = paired(made(), under(changes, made()), repeats)
+            low, high = interval([without / with_ for without, with_ in zip(peer, ours, strict=True)])
+            note = f"95 % interval of the median {low:.3g} to {high:.3g}"
+            out.append(faster(TOPIC, f"{what} {n}: {name}", "without it", ours, peer, note=note))
     return out

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figure, exponent
+from benchmarks.figures import Figure, exponent, merged
 from selfevo.tables.parquet import ROWS
 
 THREADS = 1
@@ -34,6 +34,11 @@ def figures(quick: bool) -> list[Figure]:
     joined = sizes if quick else (10_000, 30_000, 100_000)
     held = sizes if quick else (10_000, 30_000, 100_000)
     lines = (100, 300, 1_000) if quick else (100, 1_000, 10_000)
+    return merged([_pass(sizes, joined, held, lines) for _ in range(1 if quick else 3)])
+
+
+def _pass(sizes: Sequence[int], joined: Sequence[int], held: Sequence[int], lines: Sequence[int]) -> list[Figure]:
+    """Every phase once at each of its sizes."""
     found: Measured = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

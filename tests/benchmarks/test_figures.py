@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.figures import Figure, against_limit, faster, interleaved, ratios
+from benchmarks.figures import Figure, against_limit, faster, interleaved, interval, merged, paired, ratios
 
 
 def test_ratios_are_taken_pair_by_pair():
@@ -48,3 +48,23 @@ def test_calls_take_turns_after_their_warm_up():
     times = interleaved({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, repeats=3, warmup=1)
     assert "".join(said) == "abababab"
     assert {name: len(t) for name, t in times.items()} == {"a": 3, "b": 3}
+
+
+@pytest.mark.parametrize("n, low, high", [(5, 1, 5), (6, 1, 6), (9, 2, 8), (12, 3, 10), (20, 6, 15), (100, 40, 61)])
+def test_the_intervals_ranks_are_those_of_the_sign_tests_tables(n: int, low: int, high: int) -> None:
+    assert interval([float(i) for i in range(n, 0, -1)]) == (low, high)
+
+
+def test_pairs_are_taken_right_after_one_another_and_each_is_first_in_turn() -> None:
+    order: list[str] = []
+    ours, peer = paired(lambda: order.append("a"), lambda: order.append("b"), 4)
+    assert "".join(order) == "ab" + "abbaabba" and len(ours) == len(peer) == 4
+
+
+def test_several_passes_are_one_figure_of_medians_and_their_spread() -> None:
+    def one_pass(ratio: float, ours: float | None) -> list[Figure]:
+        return [Figure("tables", "write", "pickle", ratio, ours=ours), Figure("tables", "space", "pickle", 5.0, ratio, 6.0)]
+
+    first, second = merged([one_pass(3.0, 1.0), one_pass(1.0, None), one_pass(2.0, 4.0)])
+    assert (first.ratio, first.low, first.high, first.ours, first.peer, first.repeats) == (2.0, 1.0, 3.0, 2.5, None, 3)
+    assert (second.ratio, second.low, second.high) == (5.0, 1.0, 6.0)
