@@ -16,7 +16,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.page import goal, number, spread
+from benchmarks.page import goal, number, ratio, spread, value
 
 TOPICS = ("startup", "grpo", "generation", "training", "parts", "overhead", "verdicts", "sandbox", "tables", "curriculum", "growth", "gpu")
 HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ def show(figures: list[dict[str, Any]]) -> None:
     table = Table("what", "beside", "ratio", "aim", box=SIMPLE)
     for f in figures:
         mark = {True: " [green]met[/]", False: " [red]not met[/]", None: ""}[f["met"]]
-        measured = "not measured" if f["ratio"] is None else f"{number(f['ratio'])} ({spread(f)})"
+        measured = f"{number(f['ratio'])} ({spread(f)})" if f["ratio"] is not None else ratio(f) or value(f["ours"], f["unit"])
         table.add_row(f"{f['topic']}: {f['what']}", f["beside"], measured, goal(f) + mark)
     Console().print(table)
 

@@ -33,6 +33,11 @@ def value(x: float | None, unit: str) -> str:
     return f"{x * 1e3:.3g} ms" if unit == "s" and x < 0.1 else f"{x:.4g} {unit}".strip()
 
 
+def ratio(f: dict[str, Any]) -> str:
+    """The ratio; "" where something stands beside nothing, and a word where nothing was measured."""
+    return number(f["ratio"]) or ("not measured" if f["ours"] is None else "")
+
+
 def table(figures: list[dict[str, Any]]) -> str:
     """A Markdown table of one topic, its notes below it."""
     lines = ["| what | beside | ratio | spread | aim | met | ours | peer |", "|---|---|---|---|---|---|---|---|"]
@@ -44,7 +49,7 @@ def table(figures: list[dict[str, Any]]) -> str:
             if f["note"] not in notes:
                 notes.append(f["note"])
             what += f" ({notes.index(f['note']) + 1})"
-        cells = [what, f["beside"], number(f["ratio"]) or "not measured", spread(f), goal(f), mark]
+        cells = [what, f["beside"], ratio(f), spread(f), goal(f), mark]
         lines.append("| " + " | ".join([*cells, value(f["ours"], f["unit"]), value(f["peer"], f["unit"])]) + " |")
     return "\n".join(lines) + ("\n\n" + "\n".join(f"{i}. {note}." for i, note in enumerate(notes, 1)) if notes else "")
 

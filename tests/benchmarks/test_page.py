@@ -27,12 +27,14 @@ def test_a_line_says_whether_its_aim_is_met_and_notes_stand_once():
         Figure("t", "fast", "peer", 3.0, 2.5, 3.5, 0.02, 2.0, aim=2.5, repeats=3, note="why"),
         Figure("t", "late", "limit", 1.5, 1.4, 1.6, aim=1.35, better="lower", note="why"),
         Figure("t", "absent", "peer", None, aim=4.0),
+        Figure("t", "alone", "", None, ours=0.5),
     ]
     rows = page.table([f.to_json() for f in lines]).splitlines()
     assert rows[2] == "| fast (1) | peer | 3 | 2.5 to 3.5 | at least 2.5 | yes | 20 ms | 2 s |"
     assert rows[3] == "| late (1) | limit | 1.5 | 1.4 to 1.6 | at most 1.35 | **no** |  |  |"
     assert rows[4] == "| absent | peer | not measured |  | at least 4 |  |  |  |"
-    assert rows[5:] == ["", "1. why."]
+    assert rows[5] == "| alone |  |  |  |  |  | 0.5 s |  |"
+    assert rows[6:] == ["", "1. why."]
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
