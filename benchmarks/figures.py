@@ -65,25 +65,19 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     return statistics.linear_regression([math.log(s) for s in sizes], [math.log(v) for v in values]).slope
 
 
-def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Seconds of each call, taken in turn (A B A B ...), so that a drift of the machine's speed meets all of them alike."""
+def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int, warmup: int = 1, alternate: bool = False) -> dict[str, list[float]]:
+    """Seconds of each call, taken in turn (A B A B ...), so that a drift of the machine's speed meets all of them alike.
+
+    `alternate`: every second turn is backwards (A B B A ...), so that a steady drift is not held against who comes last.
+    """
     for _ in range(warmup):
         for call in calls.values():
             call()
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            times[name].append(seconds(call))
-    return times
-
-
-def paired(one: Callable[[], Any], other: Callable[[], Any], repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of two calls, each pair right after one another and first in turn (A B, B A, ...): what a drift leaves in their ratios."""
-    one(), other()
-    times: tuple[list[float], list[float]] = ([], [])
     for i in range(repeats):
-        for which in (0, 1) if i % 2 == 0 else (1, 0):
-            times[which].append(seconds((one, other)[which]))
+        turn = list(calls.items())
+        for name, call in reversed(turn) if alternate and i % 2 else turn:
+            times[name].append(seconds(call))
     return times
 
 
@@ -96,9 +90,14 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     return ordered[max(k - 1, 0)], ordered[min(n - k, n - 1)]
 
 
+def quotients(over: Sequence[float], under: Sequence[float]) -> list[float]:
+    """over[i] / under[i]."""
+    return [a / b for a, b in zip(over, under, strict=True)]
+
+
 def ratios(over: Sequence[float], under: Sequence[float]) -> tuple[float, float, float]:
     """Median, lowest and highest of over[i] / under[i]."""
-    found = [a / b for a, b in zip(over, under, strict=True)]
+    found = quotients(over, under)
     return statistics.median(found), min(found), max(found)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from benchmarks.context import Context
-from benchmarks.figures import Figure, faster, interval, paired
+from benchmarks.figures import Figure, faster, interleaved, interval, quotients
 from benchmarks.policies import policy
 from benchmarks.training import learner
 from benchmarks.workloads import prompt, tasks, training_rows
@@ -171,9 +171,10 @@ def figures(quick: bool) -> list[Figure]:
         def made(what: str = what, n: int = n, size: str = "20M" if large else "1M") -> Callable[[], Any]:
             return updating(policy(size), n) if what == "update" else fresh(policy(size), n, alone=what.endswith("divided"))
 
+        ours = made()
         for name, changes in parts.items():
-            ours, peer = paired(made(), under(changes, made()), repeats)
-            low, high = interval([without / with_ for without, with_ in zip(peer, ours, strict=True)])
+            times = interleaved({"with": ours, "without": under(changes, made())}, repeats, alternate=True)
+            low, high = interval(quotients(times["without"], times["with"]))
             note = f"95 % interval of the median {low:.3g} to {high:.3g}"
-            out.append(faster(TOPIC, f"{what} {n}: {name}", "without it", ours, peer, note=note))
+            out.append(faster(TOPIC, f"{what} {n}: {name}", "without it", times["with"], times["without"], note=note))
     return out

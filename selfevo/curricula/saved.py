@@ -9,8 +9,8 @@ from ..records import Lineage, Task
 
 
 def saved(task: Task) -> dict[str, Any]:
-    """A task as JSON-able values; what most tasks do not have (environment, parent, prompt) is there only where it is set: a pool may
-    hold a million."""
+    """A task as JSON-able values; what most tasks do not have (environment, parent, prompt) is there only where it is set: a
+    buffer of starts is written whole with every commit."""
     out = {
         "vars": task.vars if type(task.vars) is dict else dict(task.vars), "answer": task.answer, "category": task.category,
         "difficulty": task.difficulty, "id": task.id, "origin": task.lineage.origin,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.figures import Figure, against_limit, faster, interleaved, interval, merged, paired, ratios
+from benchmarks.figures import Figure, against_limit, faster, interleaved, interval, merged, ratios
 
 
 def test_ratios_are_taken_pair_by_pair():
@@ -55,10 +55,10 @@ def test_the_intervals_ranks_are_those_of_the_sign_tests_tables(n: int, low: int
     assert interval([float(i) for i in range(n, 0, -1)]) == (low, high)
 
 
-def test_pairs_are_taken_right_after_one_another_and_each_is_first_in_turn() -> None:
+def test_calls_that_alternate_are_first_in_turn() -> None:
     order: list[str] = []
-    ours, peer = paired(lambda: order.append("a"), lambda: order.append("b"), 4)
-    assert "".join(order) == "ab" + "abbaabba" and len(ours) == len(peer) == 4
+    times = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 4, alternate=True)
+    assert "".join(order) == "ab" + "abbaabba" and len(times["a"]) == len(times["b"]) == 4
 
 
 def test_several_passes_are_one_figure_of_medians_and_their_spread() -> None:
